@@ -1,0 +1,1 @@
+"""What starts and ships it: the command line, the local stack, the demo."""

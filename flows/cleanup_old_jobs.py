@@ -1,0 +1,50 @@
+"""Daily: deletes what is too old."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from prefect import flow, get_run_logger
+from pydantic import Field, PositiveFloat
+
+from flows.process_jobs import process_jobs
+from models import database, job_queue
+from models.jobs import BackgroundJob, JobStatus
+
+DRAIN_SECONDS = 300.0
+
+
+class CleanupFailedError(RuntimeError):
+    """The clean-up job failed for good; its message says why."""
+
+
+# A job, not a call of the processor's task: so the clean-up has its row, progress and history on the dashboard like all
+# work, can be cancelled, survives this process, and by its unique key never runs beside another one.
+@flow(name="cleanup-old-jobs", persist_result=False)
+def cleanup_old_jobs(
+    days: Annotated[int, Field(ge=1, le=3650)] = 30, drain_seconds: PositiveFloat = DRAIN_SECONDS
+) -> dict[str, Any]:
+    """Deletes jobs that ended more than `days` days ago, and makes older figures of the roll-up coarser.
+
+    Adds a `cleanup_old_data` job of low priority, unless one is waiting or running already, and works on the queue
+    until it is empty or `drain_seconds` have passed. A job that still waits then is left to the standing workers.
+    """
+    job_id = job_queue.add_job(
+        type="cleanup_old_data",
+        payload={"days": days},
+        priority=3,
+        max_retries=2,
+        unique_key=f"cleanup-old-data:{days}",
+    )
+    process_jobs(drain=True, minutes=drain_seconds / 60)
+    with database.session() as session:
+        job = session.get(BackgroundJob, job_id)
+    if job is not None and job.status == JobStatus.FAILED:
+        raise CleanupFailedError(f"the job {job_id} failed for good: {job.error_message}")
+    status = job.status if job is not None else "deleted"
+    get_run_logger().info("the clean-up job %s is %s: %s", job_id, status, job.result if job is not None else None)
+    return {"success": True, "job_id": job_id, "status": status, "result": job.result if job is not None else None}
+
+
+if __name__ == "__main__":
+    print(cleanup_old_jobs())

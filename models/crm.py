@@ -1,0 +1,137 @@
+"""The CRM's tables that the jobs work on: customers, opportunities, promotions, offers, messages sent."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Column, Date, DateTime, ForeignKey, Index, Numeric, Text, desc, text
+from sqlmodel import Field, SQLModel
+
+from models.priority import TIER_POINTS
+
+
+class OpportunityStatus(StrEnum):
+    NEW = "new"
+    QUALIFIED = "qualified"
+    PROPOSAL = "proposal"
+    WON = "won"
+    LOST = "lost"
+
+
+CUSTOMER_TIERS = tuple(TIER_POINTS)
+#: Opportunities that still need work.
+OPEN_STATUSES = (OpportunityStatus.NEW, OpportunityStatus.QUALIFIED, OpportunityStatus.PROPOSAL)
+
+
+def _in(column: str, words: tuple[str, ...] | type[StrEnum]) -> str:
+    return f"{column} IN ({', '.join(repr(str(word)) for word in words)})"
+
+
+def _now(name: str) -> Any:
+    return Column(name, DateTime(timezone=True), nullable=False, server_default=text("now()"))
+
+
+class Customer(SQLModel, table=True):
+    """A customer of the service company."""
+
+    __tablename__ = "customers"
+
+    id: str = Field(sa_column=Column(Text, primary_key=True))
+    name: str = Field(sa_column=Column(Text, nullable=False))
+    email: str | None = Field(default=None, sa_column=Column(Text))
+    tier: str = Field(default="standard", sa_column=Column(Text, nullable=False, server_default=text("'standard'")))
+    unsubscribed_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    created_at: datetime = Field(default=None, sa_column=_now("created_at"))
+    updated_at: datetime = Field(default=None, sa_column=_now("updated_at"))
+
+    __table_args__ = (CheckConstraint(_in("tier", CUSTOMER_TIERS), name="customers_tier"),)
+
+
+class Opportunity(SQLModel, table=True):
+    """A possible sale to a customer (none where the CRM does not know who asked)."""
+
+    __tablename__ = "opportunities"
+
+    id: str = Field(sa_column=Column(Text, primary_key=True))
+    customer_id: str | None = Field(
+        default=None, sa_column=Column(Text, ForeignKey("customers.id", ondelete="RESTRICT"), index=True)
+    )
+    title: str = Field(sa_column=Column(Text, nullable=False))
+    status: str = Field(default="new", sa_column=Column(Text, nullable=False, server_default=text("'new'")))
+    estimated_value: Decimal | None = Field(default=None, sa_column=Column(Numeric(12, 2)))
+    expected_close: date | None = Field(default=None, sa_column=Column(Date))
+    created_at: datetime = Field(default=None, sa_column=_now("created_at"))
+    updated_at: datetime = Field(default=None, sa_column=_now("updated_at"))
+
+    __table_args__ = (
+        CheckConstraint(_in("status", OpportunityStatus), name="opportunities_status"),
+        CheckConstraint("estimated_value >= 0", name="opportunities_estimated_value_not_negative"),
+        # The hourly flow reads the open ones, most valuable first.
+        Index(
+            "ix_opportunities_open",
+            text("estimated_value DESC NULLS LAST"),
+            postgresql_where=text(_in("status", OPEN_STATUSES)),
+        ),
+    )
+
+
+class Promotion(SQLModel, table=True):
+    """A promotion that can be sent to customers."""
+
+    __tablename__ = "promotions"
+
+    id: str = Field(sa_column=Column(Text, primary_key=True))
+    name: str = Field(sa_column=Column(Text, nullable=False))
+    subject: str = Field(sa_column=Column(Text, nullable=False))
+    body: str = Field(sa_column=Column(Text, nullable=False, comment="The paragraph that makes the case; plain text."))
+    discount_percent: Decimal = Field(sa_column=Column(Numeric(5, 2), nullable=False, server_default=text("0")))
+    tier: str | None = Field(default=None, sa_column=Column(Text, comment="For this tier only; NULL: for all."))
+    minimum_value: Decimal = Field(sa_column=Column(Numeric(12, 2), nullable=False, server_default=text("0")))
+    active: bool = Field(default=True, nullable=False, sa_column_kwargs={"server_default": text("true")})
+    created_at: datetime = Field(default=None, sa_column=_now("created_at"))
+
+    __table_args__ = (
+        CheckConstraint("discount_percent BETWEEN 0 AND 100", name="promotions_discount_percent"),
+        CheckConstraint(_in("tier", CUSTOMER_TIERS), name="promotions_tier"),
+    )
+
+
+class Offer(SQLModel, table=True):
+    """What was offered for an opportunity: one offer for each."""
+
+    __tablename__ = "offers"
+
+    id: str = Field(sa_column=Column(Text, primary_key=True))
+    opportunity_id: str = Field(
+        sa_column=Column(Text, ForeignKey("opportunities.id", ondelete="CASCADE"), nullable=False, unique=True)
+    )
+    promotion_id: str = Field(
+        sa_column=Column(Text, ForeignKey("promotions.id", ondelete="RESTRICT"), nullable=False, index=True)
+    )
+    amount: Decimal = Field(sa_column=Column(Numeric(12, 2), nullable=False, comment="After the discount."))
+    discount_percent: Decimal = Field(sa_column=Column(Numeric(5, 2), nullable=False))
+    created_at: datetime = Field(default=None, sa_column=_now("created_at"))
+
+
+class Message(SQLModel, table=True):
+    """A message to a customer; its key makes sending idempotent."""
+
+    __tablename__ = "messages"
+
+    id: str = Field(sa_column=Column(Text, primary_key=True, comment="The Message-ID's local part."))
+    customer_id: str = Field(
+        sa_column=Column(Text, ForeignKey("customers.id", ondelete="CASCADE"), nullable=False)
+    )
+    kind: str = Field(sa_column=Column(Text, nullable=False, comment="The job type that sent it."))
+    subject_id: str = Field(sa_column=Column(Text, nullable=False, comment="What it is about: the promotion's id, ..."))
+    channel: str = Field(sa_column=Column(Text, nullable=False, comment="smtp, outbox."))
+    created_at: datetime = Field(default=None, sa_column=_now("created_at"))
+    sent_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+
+    __table_args__ = (
+        Index("ix_messages_once", "customer_id", "kind", "subject_id", unique=True),
+        Index("ix_messages_sent_at", desc("sent_at")),
+    )

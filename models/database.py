@@ -1,0 +1,218 @@
+"""Where the database is and how it is reached: one engine per process, on DATABASE_URL or the embedded PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlmodel import Session
+
+from models.embedded import EmbeddedPostgres
+from models.settings import settings
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+#: Taken while the schema is made or upgraded, so that processes that start together do it once. Any constant would do.
+_MIGRATION_LOCK = 0x6469727466726565
+#: A server that does not answer in this many seconds is reported instead of waited for.
+CONNECT_TIMEOUT_SECONDS = 10
+
+_lock = threading.RLock()
+_engine: Engine | None = None
+_async_engine: AsyncEngine | None = None
+
+
+class SchemaError(RuntimeError):
+    """The database's schema is not the one this code needs."""
+
+
+@cache
+def _embedded() -> EmbeddedPostgres:
+    if settings().persistence:
+        return EmbeddedPostgres(settings().data_dir)
+    return EmbeddedPostgres.throw_away()
+
+
+def database_url() -> str:
+    """The libpq URL of the project's database; starts (or joins) the embedded PostgreSQL without DATABASE_URL."""
+    configured = settings().database_url
+    if configured is not None:
+        return configured.get_secret_value()
+    return _embedded().start()
+
+
+def listen_url() -> str:
+    """The libpq URL for LISTEN: JOB_QUEUE_LISTEN_URL where a pooler is in front, else the database's own."""
+    configured = settings().listen_url
+    return configured.get_secret_value() if configured is not None else database_url()
+
+
+def engine() -> Engine:
+    """The engine of this process, its schema checked.
+
+    Raises:
+        SchemaError: when the schema of DATABASE_URL is not up to date; the embedded one is upgraded by itself.
+    """
+    global _engine
+    with _lock:
+        if _engine is None:
+            url = database_url()
+            ensure_schema(url, upgrade=settings().database_url is None)
+            _engine = create_engine(_sqlalchemy_url(url), **_pool_options())
+        return _engine
+
+
+def async_engine() -> AsyncEngine:
+    """The engine for `async def` processors: one per worker, as all of them share one event loop."""
+    global _async_engine
+    with _lock:
+        if _async_engine is None:
+            engine()
+            _async_engine = create_async_engine(_sqlalchemy_url(database_url()), **_pool_options())
+        return _async_engine
+
+
+def _pool_options() -> dict[str, Any]:
+    return {
+        # What the README's connection budget counts with: a claim, a flush and the processors take turns.
+        "pool_size": max(2, settings().concurrency),
+        "max_overflow": 0,
+        "pool_timeout": 60,
+        "pool_pre_ping": True,
+        "connect_args": {"connect_timeout": CONNECT_TIMEOUT_SECONDS, "application_name": "dirtfree-jobs"},
+    }
+
+
+def _sqlalchemy_url(url: str) -> str:
+    return url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+def session() -> Session:
+    """A new session on the engine; use it as a context manager and commit."""
+    return Session(engine())
+
+
+@contextmanager
+def transaction() -> Iterator[psycopg.Connection[Any]]:
+    """A psycopg connection of the engine's pool in a transaction: committed at the end, rolled back on any error."""
+    pooled = engine().raw_connection()
+    try:
+        connection = pooled.driver_connection
+        assert isinstance(connection, psycopg.Connection)
+        with connection.transaction():
+            yield connection
+    except psycopg.OperationalError:
+        # The server went away: this connection and its pooled siblings are of no more use.
+        pooled.invalidate()
+        raise
+    finally:
+        pooled.close()
+
+
+def connect(*, listen: bool = False, application_name: str = "dirtfree-jobs") -> psycopg.Connection[Any]:
+    """A connection of its own, in autocommit, for what must not wait for the pool: heartbeat and LISTEN."""
+    return psycopg.connect(
+        listen_url() if listen else database_url(),
+        autocommit=True,
+        connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        application_name=application_name,
+        # Notice a dead network in about 15 s instead of the kernel's two hours.
+        keepalives_idle=5,
+        keepalives_interval=5,
+        keepalives_count=2,
+    )
+
+
+def renew() -> None:
+    """Closes this process's connections; the next use makes an engine by the settings as they are then."""
+    global _engine, _async_engine
+    with _lock:
+        if _engine is not None:
+            _engine.dispose()
+        if _async_engine is not None:
+            _async_engine.sync_engine.dispose(close=False)
+        _engine = _async_engine = None
+
+
+def dispose() -> None:
+    """Closes this process's connections and leaves the embedded PostgreSQL, if it was started here."""
+    with _lock:
+        renew()
+        if _embedded.cache_info().currsize:
+            _embedded().stop()
+            _embedded.cache_clear()
+
+
+def ensure_schema(url: str, *, upgrade: bool) -> list[str]:
+    """Compares the schema with this code's and upgrades it if asked to.
+
+    Returns:
+        The revisions that were applied, oldest first; empty when there was nothing to do.
+
+    Raises:
+        SchemaError: when it is out of date and `upgrade` is false, or newer than this code.
+    """
+    with psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_SECONDS) as connection:
+        found = _revision(connection)
+        if found == _head():
+            return []
+        if not upgrade:
+            raise SchemaError(
+                f"the database's schema is at revision {found or 'none'}, this code needs {_head()}: run `jobs migrate`"
+            )
+        connection.execute("SELECT pg_advisory_lock(%s)", [_MIGRATION_LOCK])
+        return _upgrade(url, _revision(connection))
+
+
+def _revision(connection: psycopg.Connection[Any]) -> str | None:
+    row = connection.execute("SELECT to_regclass('alembic_version')").fetchone()
+    if row is None or row[0] is None:
+        return None
+    row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    return row[0] if row else None
+
+
+@cache
+def _head() -> str:
+    # The files are numbered; reading the folder is 300 ms faster than importing Alembic for it.
+    versions = Path(__file__).with_name("migrations") / "versions"
+    return max(path.name.partition("_")[0] for path in versions.glob("[0-9]*.py"))
+
+
+def _upgrade(url: str, found: str | None) -> list[str]:
+    from alembic import command
+    from alembic.script import ScriptDirectory
+
+    config = _alembic_config()
+    scripts = ScriptDirectory.from_config(config)
+    known = [script.revision for script in scripts.walk_revisions()][::-1]
+    if found is not None and found not in known:
+        raise SchemaError(
+            f"the database's schema is at revision {found}, which this code does not know (it knows up to {_head()}): "
+            "deploy the newer code, or use another database"
+        )
+    applied = known[known.index(found) + 1 :] if found else known
+    migrating = create_engine(_sqlalchemy_url(url))
+    try:
+        with migrating.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    finally:
+        migrating.dispose()
+    return applied
+
+
+def _alembic_config() -> Config:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
+    return config

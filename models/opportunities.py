@@ -1,0 +1,84 @@
+"""The opportunities that still need an offer, and how urgent each is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+from sqlmodel import Session
+
+from models import database
+from models.priority import URGENCY_POINTS
+from models.sql import statement
+
+#: (at most this many days until the expected close, urgency), nearest first; later than all: low.
+CLOSING_DAYS = ((3, "critical"), (14, "high"), (45, "medium"))
+#: Where the CRM does not say when.
+UNKNOWN_CLOSE = "medium"
+#: Who has heard nothing for longer is served before others who close at the same time.
+STALE_DAYS = 30
+
+_STEPS = tuple(sorted(URGENCY_POINTS, key=lambda word: URGENCY_POINTS[word]))
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOpportunity:
+    """What it takes to queue an opportunity; `tier` None: no customer. `today` is the database's date, in UTC."""
+
+    id: str
+    estimated_value: Decimal | None
+    expected_close: date | None
+    created_at: datetime
+    updated_at: datetime
+    tier: str | None
+    today: date
+
+
+def open_opportunities(limit: int) -> list[OpenOpportunity]:
+    """At most `limit` opportunities that are new, qualified or in proposal and have no offer yet.
+
+    The most valuable first, those without a value after them; those that no promotion fits come last of all.
+    """
+    with database.transaction() as connection:
+        rows = connection.execute(statement("open_opportunities"), {"most": limit}).fetchall()
+    return [OpenOpportunity(*row) for row in rows]
+
+
+def determine_urgency(
+    expected_close: date | None, created_at: datetime, today: date, *, moved_at: datetime | None = None
+) -> str:
+    """How urgent an opportunity is: `critical`, `high`, `medium` or `low`.
+
+    Overdue or expected to close within 3 days: critical; within 14: high; within 45, or nobody knows when: medium;
+    later: low. One that is older than 30 days and has not moved in the last 30 goes up one step.
+
+    Args:
+        created_at: when it was created, with a time zone.
+        today: the date in UTC.
+        moved_at: when it last changed; None: never.
+    """
+    urgency = UNKNOWN_CLOSE if expected_close is None else _closing(expected_close, today)
+    last_moved = max(created_at, moved_at or created_at)
+    if (today - last_moved.astimezone(UTC).date()).days > STALE_DAYS:
+        urgency = _STEPS[min(_STEPS.index(urgency) + 1, len(_STEPS) - 1)]
+    return urgency
+
+
+def _closing(expected_close: date, today: date) -> str:
+    days = (expected_close - today).days
+    return next((urgency for at_most, urgency in CLOSING_DAYS if days <= at_most), "low")
+
+
+def count_added(session: Session, job_ids: Sequence[str]) -> int:
+    """How many of these jobs were added in this very transaction.
+
+    `add_batch` gives the existing job's id for a unique key that is taken. What was inserted here has `created_at` at
+    its default, now(), which stays the same from a transaction's beginning to its end; older jobs have an older one.
+    """
+    rows = session.connection().exec_driver_sql(
+        "SELECT count(*) FROM background_jobs WHERE id = ANY (%(ids)s::text[]) AND created_at = now()",
+        {"ids": list(job_ids)},
+    )
+    return int(rows.scalar_one())

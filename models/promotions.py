@@ -1,0 +1,49 @@
+"""What a promotion's mail to a customer is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from models import database
+from models.messages import MessageKey
+from models.sql import statement
+
+
+@dataclass(frozen=True, slots=True)
+class PromotionMail:
+    """The customer (`name` None: there is none), the promotion (`subject` None: there is none), and the offer if any.
+
+    `discount_percent` is the offer's, else the promotion's; `amount` the offer's price. `sent`: the mail went out.
+    """
+
+    name: str | None
+    email: str | None
+    unsubscribed: bool
+    subject: str | None
+    body: str | None
+    active: bool | None
+    discount_percent: Decimal | None
+    offer_id: str | None
+    amount: Decimal | None
+    sent: bool
+
+
+def promotion_key(customer_id: str, promotion_id: str) -> MessageKey:
+    """A promotion is sent to a customer once, for however many opportunities it was offered."""
+    return MessageKey(customer_id, "send_promotion", promotion_id)
+
+
+async def promotion_mail(customer_id: str, promotion_id: str, opportunity_id: str | None) -> PromotionMail:
+    """Reads it; the offer only where `opportunity_id` is given, and is this customer's."""
+    async with database.async_engine().connect() as connection:
+        rows = await connection.exec_driver_sql(
+            statement("promotion_mail"),
+            {
+                "customer_id": customer_id,
+                "promotion_id": promotion_id,
+                "opportunity_id": opportunity_id,
+                "message_id": promotion_key(customer_id, promotion_id).id,
+            },
+        )
+        return PromotionMail(*rows.one())

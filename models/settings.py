@@ -1,0 +1,225 @@
+"""The project's settings: read once from the environment (or a `.env` file), refused at start when wrong."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from models.mailbox import mailbox
+from models.smtp_url import smtp_server
+
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+#: Secrets are named in errors, never shown.
+_SECRET_FIELDS = {"database_url", "listen_url", "smtp_url", "signing_key"}
+#: Shorter keys can be guessed.
+_SIGNING_KEY_LENGTH = 16
+#: It goes into mail headers between angle brackets; 200 leaves room for what is put behind it.
+_PUBLIC_URL = re.compile(r"https?://[A-Za-z0-9.\-:\[\]]+(?:/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?")
+_PUBLIC_URL_LENGTH = 200
+
+
+class SettingsError(ValueError):
+    """A setting has a value that cannot be used; the message names it, the value and what was expected."""
+
+
+class Settings(BaseSettings):
+    """Every setting, its default and its bounds. Names in the environment are the aliases."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, populate_by_name=True)
+
+    database_url: SecretStr | None = Field(
+        None,
+        alias="DATABASE_URL",
+        description="PostgreSQL to use; without it an embedded one starts in the data folder.",
+    )
+    listen_url: SecretStr | None = Field(
+        None,
+        alias="JOB_QUEUE_LISTEN_URL",
+        description="Direct connection for LISTEN where DATABASE_URL goes through a pooler.",
+    )
+    data_dir: Path = Field(
+        PROJECT_ROOT / ".data",
+        alias="JOB_QUEUE_DATA_DIR",
+        description="Where the embedded PostgreSQL, the outbox and Prefect's local state live.",
+    )
+    persistence: bool = Field(
+        True,
+        alias="JOB_QUEUE_PERSISTENCE",
+        description="false: one throw-away embedded PostgreSQL per process tree, without fsync, gone at the end.",
+    )
+    concurrency: int = Field(
+        3, ge=1, le=64, alias="JOB_QUEUE_CONCURRENCY", description="Batches a worker runs at once."
+    )
+    batch_size: int = Field(
+        50, ge=1, le=1000, alias="JOB_QUEUE_BATCH_SIZE", description="Jobs of one batch that run at once."
+    )
+    poll_interval_ms: int = Field(
+        5000,
+        ge=100,
+        le=3_600_000,
+        alias="JOB_QUEUE_POLL_INTERVAL",
+        description="Milliseconds between looks for due jobs when no notification comes.",
+    )
+    fair_every: int = Field(
+        10,
+        ge=2,
+        le=1000,
+        alias="JOB_QUEUE_FAIR_EVERY",
+        description="Every n-th claim serves the longest-waiting (type, priority) lane, whatever its priority.",
+    )
+    grace_period: float = Field(
+        20.0,
+        ge=0,
+        le=3600,
+        alias="JOB_QUEUE_GRACE_PERIOD",
+        description="Seconds that running jobs are given to end after SIGTERM before they go back to pending.",
+    )
+    modules: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), alias="JOB_QUEUE_MODULES", description="Further modules with processors, separated by commas."
+    )
+    smtp_url: SecretStr | None = Field(
+        None,
+        alias="SMTP_URL",
+        description="Mail server: smtp://user:password@host:port or smtps://..., and behind a question mark "
+        "starttls=required|auto|never, connections=5. Without it mails are .eml files in the data folder's outbox.",
+    )
+    mail_from: str = Field(
+        "Dirt Free <hello@dirtfree.example>",
+        alias="MAIL_FROM",
+        description="Sender of all mails; its name is the company's name in them.",
+    )
+    public_url: str = Field(
+        "http://localhost:8501",
+        alias="PUBLIC_URL",
+        description="Where customers reach this service; links in mails begin with it.",
+    )
+    signing_key: SecretStr | None = Field(
+        None,
+        alias="JOB_QUEUE_SIGNING_KEY",
+        description="Signs unsubscribe links, one for all machines; without it one is kept in the data folder.",
+    )
+    demo_mail_failures: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        alias="JOB_QUEUE_DEMO_MAIL_FAILURES",
+        description="For demonstrations only: share of attempts at which the outbox fails, never a job's last one.",
+    )
+
+    @field_validator("modules", mode="before")
+    @classmethod
+    def _split_modules(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(name.strip() for name in value.split(",") if name.strip())
+        return value
+
+    @field_validator("modules")
+    @classmethod
+    def _check_modules(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not all(part.isidentifier() for part in name.split(".")):
+                raise ValueError(f"expected dotted module names separated by commas, got {name!r}")
+        return value
+
+    @field_validator("database_url", "listen_url", mode="before")
+    @classmethod
+    def _check_database_url(cls, value: object) -> object:
+        if isinstance(value, str):
+            return libpq_url(value) if value.strip() else None
+        return value
+
+    @field_validator("smtp_url", mode="before")
+    @classmethod
+    def _check_smtp_url(cls, value: object) -> object:
+        if isinstance(value, str):
+            value = value.strip()
+            if not value:
+                return None
+            smtp_server(value)
+        return value
+
+    @field_validator("mail_from")
+    @classmethod
+    def _check_mail_from(cls, value: str) -> str:
+        mailbox(value)
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _check_public_url(cls, value: str) -> str:
+        url = value.strip().rstrip("/")
+        if not _PUBLIC_URL.fullmatch(url) or len(url) > _PUBLIC_URL_LENGTH:
+            raise ValueError(
+                "expected https://host or http://host, with a port or path if need be, no user, no question mark, "
+                f"at most {_PUBLIC_URL_LENGTH} characters, all ASCII"
+            )
+        return url
+
+    @field_validator("signing_key", mode="before")
+    @classmethod
+    def _check_signing_key(cls, value: object) -> object:
+        if isinstance(value, str):
+            value = value.strip()
+            if value and len(value) < _SIGNING_KEY_LENGTH:
+                raise ValueError(
+                    f"expected at least {_SIGNING_KEY_LENGTH} characters, got {len(value)}; "
+                    "make one with: python -c 'import secrets; print(secrets.token_hex(32))'"
+                )
+        return value or None
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _persistence_needs_no_url(self) -> Settings:
+        if not self.persistence and self.database_url is not None:
+            raise ValueError(
+                "JOB_QUEUE_PERSISTENCE=false starts a throw-away database, but DATABASE_URL names a real one: unset one"
+            )
+        return self
+
+
+def libpq_url(url: str) -> str:
+    """The URL as libpq takes it, from any postgres:// or postgresql:// form, SQLAlchemy drivers included.
+
+    Raises:
+        ValueError: when the URL names another database system.
+    """
+    scheme, separator, rest = url.strip().partition("://")
+    if not separator or scheme.partition("+")[0] not in {"postgres", "postgresql"}:
+        raise ValueError(f"expected a postgres:// or postgresql:// URL, got the scheme {scheme[:20]!r}")
+    return f"postgresql://{rest}"
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read on first use.
+
+    Raises:
+        SettingsError: naming each wrong setting, the value it has and what was expected.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError(_explain(error)) from None
+
+
+def _explain(error: ValidationError) -> str:
+    lines = ["These settings cannot be used:"]
+    fields = {name: field.alias or name for name, field in Settings.model_fields.items()}
+    secret_aliases = {fields[name] for name in _SECRET_FIELDS if name in fields}
+    for problem in error.errors():
+        if not problem["loc"]:
+            lines.append(f"  {problem['msg'].removeprefix('Value error, ')}")
+            continue
+        alias = fields.get(str(problem["loc"][0]), str(problem["loc"][0]))
+        shown = "a secret value" if alias in secret_aliases else repr(problem["input"])
+        lines.append(f"  {alias}={shown}: {problem['msg'].removeprefix('Value error, ')}")
+    return "\n".join(lines)

@@ -1,0 +1,34 @@
+-- Records the outcomes of many jobs at once. The fence: only the worker that holds a job, and only for the attempt it
+-- claimed (worker_id and started_at), may end it; rows that do not come back were taken from it meanwhile.
+-- The outcomes come ordered by id, so that two statements over the same rows lock them in the same order.
+UPDATE background_jobs AS job
+SET status = outcome.status,
+    retry_count = job.retry_count + outcome.retries,
+    scheduled_for = CASE
+        WHEN outcome.status = 'pending' THEN now() + outcome.delay * interval '1 second'
+        ELSE job.scheduled_for
+    END,
+    started_at = CASE WHEN outcome.status = 'pending' THEN NULL ELSE job.started_at END,
+    -- When it ended, not when this flush came round.
+    completed_at = CASE
+        WHEN outcome.status = 'pending' THEN NULL
+        ELSE least(now(), job.started_at + outcome.elapsed * interval '1 second')
+    END,
+    worker_id = CASE WHEN outcome.status = 'pending' THEN NULL ELSE job.worker_id END,
+    error_message = outcome.error_message,
+    result = outcome.result::jsonb,
+    progress = CASE WHEN outcome.status = 'completed' AND job.progress IS NOT NULL THEN 1 ELSE job.progress END,
+    task_run_id = outcome.task_run_id,
+    updated_at = now()
+FROM unnest(
+    %(ids)s::text[], %(started_at)s::timestamptz[], %(statuses)s::text[], %(retries)s::int[], %(delays)s::float8[],
+    %(elapsed)s::float8[], %(errors)s::text[], %(results)s::text[], %(task_run_ids)s::text[]
+) AS outcome (id, started_at, status, retries, delay, elapsed, error_message, result, task_run_id)
+WHERE job.id = outcome.id
+  -- The fence, as one expression over both sides: taken apart, the planner filters the table by it first, believes that
+  -- one row is left, and compares every running job with every outcome.
+  AND CASE
+      WHEN job.status = 'processing' AND job.worker_id = %(worker_id)s THEN job.started_at = outcome.started_at
+      ELSE false
+  END
+RETURNING job.id

@@ -1,0 +1,78 @@
+"""The queue in numbers, cheap enough to ask every few seconds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from models import database
+from models.settings import settings
+
+#: Pending jobs are counted exactly up to here (about 10 ms along the index), and estimated above.
+EXACT_UP_TO = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStats:
+    """The queue at one moment.
+
+    `queue_length` is the number of pending jobs (`estimated` says whether it was counted), `processing` those that run
+    now on all workers, `concurrency` this process's setting. `completed`, `failed` and `cancelled` come from the
+    roll-up: they outlive the jobs' own retention; failed jobs put back are taken off.
+    """
+
+    queue_length: int
+    processing: int
+    concurrency: int
+    pending: int
+    completed: int
+    failed: int
+    cancelled: int
+    estimated: bool = False
+
+    @property
+    def total(self) -> int:
+        return self.pending + self.processing + self.completed + self.failed + self.cancelled
+
+    @property
+    def success_rate(self) -> float | None:
+        """completed / (completed + failed), None before anything ended."""
+        ended = self.completed + self.failed
+        return self.completed / ended if ended else None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "total": self.total, "success_rate": self.success_rate}
+
+
+def get_stats() -> QueueStats:
+    """Counts by status, the queue's length and the concurrency."""
+    with database.transaction() as connection:
+        row = connection.execute(
+            "SELECT (SELECT count(*) FROM (SELECT FROM background_jobs WHERE status = 'pending' LIMIT %s) AS counted),"
+            " (SELECT count(*) FROM background_jobs WHERE status = 'processing')",
+            [EXACT_UP_TO + 1],
+        ).fetchone()
+        assert row is not None
+        pending, processing = row
+        estimated = pending > EXACT_UP_TO
+        if estimated:
+            guess = connection.execute(
+                "SELECT reltuples::bigint FROM pg_class WHERE oid = 'idx_jobs_claim'::regclass"
+            ).fetchone()
+            pending = max(pending, guess[0] if guess else 0)
+        totals = connection.execute(
+            "SELECT coalesce(sum(completed), 0), coalesce(sum(failed - requeued), 0), coalesce(sum(cancelled), 0)"
+            " FROM job_metrics"
+        ).fetchone()
+        assert totals is not None
+    completed, failed, cancelled = (max(0, int(total)) for total in totals)
+    return QueueStats(
+        queue_length=pending,
+        processing=processing,
+        concurrency=settings().concurrency,
+        pending=pending,
+        completed=completed,
+        failed=failed,
+        cancelled=cancelled,
+        estimated=estimated,
+    )

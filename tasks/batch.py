@@ -1,0 +1,246 @@
+"""One batch: up to a thousand claimed jobs of one type, run as one Prefect task run on the worker's event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import anyio.to_thread
+from prefect.client.schemas.objects import State
+from prefect.runtime import task_run
+from prefect.states import Completed, Failed
+from pydantic import BaseModel
+
+from models.claims import ClaimedJob
+from models.door import InvalidJobError, parse_payload
+from models.outcomes import Ending, Failure, Outcome, storable
+from models.registry import JobType
+from tasks.bounded import for_each, is_teardown
+from tasks.context import CurrentJob, running_job
+from tasks.errors import PermanentError
+from tasks.tally import Tally
+
+#: A batch no longer holds its slot when less than this share of its jobs still runs: one mail in fifty that takes 30 s
+#: must not cost nine tenths of the throughput.
+STRAGGLER_SHARE = 0.2
+#: A result is a note, not a file; what is longer is cut to a note that says so.
+RESULT_LIMIT_BYTES = 64 * 1024
+
+
+class Recorder(Protocol):
+    """Where outcomes and progress go (`flows.recorder`)."""
+
+    def add(self, outcome: Outcome) -> None: ...
+    def report(self, job: ClaimedJob, share: float, note: str | None) -> None: ...
+    def flush(self) -> None: ...
+
+
+class Batch:
+    """Carries claimed jobs into a Prefect task run and their outcomes out of it.
+
+    A plain object on purpose: Prefect walks through dicts, lists and models in a task's parameters (1,000 payloads cost
+    189 ms of CPU), and keeps them alive with every unsent event; so `run` empties this one before it returns.
+
+    Args:
+        job_type: what the jobs are.
+        jobs: as claimed, the most urgent first.
+        at_once: how many of them run at the same time.
+        alone: whether nothing else may run beside it in this worker.
+        loop: the worker's event loop; it runs in a thread of its own.
+        threads: the bound on `def` processors, over all batches of the worker.
+        recorder: where outcomes go.
+        on_stragglers: called when only stragglers are left, on the event loop.
+    """
+
+    def __init__(
+        self,
+        *,
+        job_type: JobType,
+        jobs: Sequence[ClaimedJob],
+        at_once: int,
+        alone: bool,
+        loop: asyncio.AbstractEventLoop,
+        threads: anyio.CapacityLimiter,
+        recorder: Recorder,
+        on_stragglers: Callable[[], None],
+    ) -> None:
+        self.job_type = job_type
+        self.size = len(jobs)
+        self.alone = alone
+        self.tally = Tally()
+        #: What has not ended yet, in the order of the claim.
+        self._held = {job.id: job for job in jobs}
+        self._claimed = time.monotonic()
+        self._at_once = min(at_once, self.size)
+        self._loop = loop
+        self._threads = threads
+        self._recorder = recorder
+        self._on_stragglers = on_stragglers
+        self.holds_slot = True
+        self._deadlines: dict[str, asyncio.Timeout] = {}
+        self._interrupted: set[str] = set()
+        self._over = threading.Event()
+        self._everything: asyncio.Task[None] | None = None
+        self._task_run_id: str | None = None
+        self._is_async = inspect.iscoroutinefunction(job_type.run)
+        priorities = [job.priority for job in jobs]
+        span = f"{max(priorities)}-{min(priorities)}" if len(set(priorities)) > 1 else str(priorities[0])
+        self._title = f"{job_type.name} × {self.size}, priority {span}"
+
+    def __str__(self) -> str:
+        return self._title
+
+    @property
+    def remaining(self) -> int:
+        """How many of its jobs have not ended yet."""
+        return len(self._held)
+
+    def held_jobs(self) -> list[str]:
+        """The ids of the jobs that have not ended and are still the worker's."""
+        return [job_id for job_id in list(self._held) if job_id not in self._interrupted]
+
+    def interrupt(self, ids: set[str] | None = None) -> None:
+        """Ends jobs without an outcome (all, or those named), running or not: they are not this worker's any more.
+
+        An `async def` processor is cancelled at its next await; a `def` runs on in its thread, unheeded. Runs on the
+        event loop (call it through the portal).
+        """
+        for job_id in self._held.keys() if ids is None else self._held.keys() & ids:
+            self._interrupted.add(job_id)
+            deadline = self._deadlines.get(job_id)
+            if deadline is not None and not deadline.expired():
+                deadline.reschedule(asyncio.get_running_loop().time())
+
+    def abandon(self) -> None:
+        """Lets `run` return although jobs run on: those that ignore their cancellation, or block the event loop."""
+        self._over.set()
+
+    def clear(self) -> None:
+        """Forgets the jobs that have not ended, payloads and all."""
+        self._held.clear()
+
+    def run(self) -> Tally:
+        """Runs the jobs, blocking this thread, until each has ended and its outcome is written."""
+        self._task_run_id = str(task_run.id) if task_run.id else None
+        running = asyncio.run_coroutine_threadsafe(self._run_all(), self._loop)
+        running.add_done_callback(lambda _: self._over.set())
+        self._over.wait()
+        self._recorder.flush()
+        if running.done():
+            running.result()
+        return self.tally
+
+    async def _run_all(self) -> None:
+        self._everything = asyncio.current_task()
+        await for_each(list(self._held.values()), self._run_one, self._at_once)
+
+    async def _run_one(self, job: ClaimedJob) -> None:
+        began = time.monotonic()
+        outcome = None
+        if job.id not in self._interrupted:
+            outcome = await self._attempt(job, began)
+        # A job that was taken away while it ended has no outcome: whoever took it decides.
+        if outcome is not None and job.id not in self._interrupted:
+            self.tally.add(outcome)
+            self._recorder.add(outcome)
+        self._held.pop(job.id, None)
+        if self.holds_slot and len(self._held) < self.size * STRAGGLER_SHARE:
+            self.holds_slot = False
+            self._on_stragglers()
+
+    async def _attempt(self, job: ClaimedJob, began: float) -> Outcome:
+        payload: BaseModel | None = None
+        result: str | None = None
+        ending, failure = Ending.COMPLETED, None
+        try:
+            payload = parse_payload(self.job_type, job.payload)
+            result = result_text(await self._call(job, payload))
+        # A processor may raise anything, SystemExit and CancelledError included; it ends its own job and no other.
+        except BaseException as error:
+            if is_teardown(error, self._everything):
+                raise
+            failure = Failure.of(error)
+            unfit = payload is None and isinstance(error, InvalidJobError)
+            final = unfit or isinstance(error, PermanentError) or job.retry_count >= job.max_retries
+            ending = Ending.FAILED if final else Ending.RETRY
+        ended = time.monotonic()
+        return Outcome(
+            job=job,
+            job_type=self.job_type.name,
+            ending=ending,
+            elapsed=ended - self._claimed,
+            waited=job.waited + (began - self._claimed),
+            ran=ended - began,
+            task_run_id=self._task_run_id,
+            delay=self.job_type.retry_delay(job.attempt) if ending is Ending.RETRY else 0.0,
+            failure=failure,
+            result=result,
+        )
+
+    async def _call(self, job: ClaimedJob, payload: BaseModel) -> Any:
+        running_job.set(
+            CurrentJob(
+                job.id,
+                self.job_type.name,
+                job.attempt,
+                job.max_retries,
+                lambda share, note: self._recorder.report(job, share, note),
+            )
+        )
+        limit = self.job_type.timeout_seconds
+        try:
+            async with asyncio.timeout(limit) as deadline:
+                self._deadlines[job.id] = deadline
+                if self._is_async:
+                    return await self.job_type.run(payload)
+                return await anyio.to_thread.run_sync(
+                    self.job_type.run, payload, abandon_on_cancel=True, limiter=self._threads
+                )
+        except TimeoutError:
+            if deadline.expired():
+                raise TimeoutError(f"{self.job_type.name} took longer than its {limit} s") from None
+            raise
+        finally:
+            self._deadlines.pop(job.id, None)
+
+
+def run_batch(batch: Batch) -> State[Any]:
+    """Runs a batch of jobs of one type; each job's own outcome is in `background_jobs`, where the truth is."""
+    tally = batch.run()
+    counts = {ending: tally.ended(ending) for ending in Ending}
+    message = ", ".join(f"{jobs} {ending}" for ending, jobs in counts.items() if jobs) or "nothing left to do"
+    if counts[Ending.FAILED] and not counts[Ending.COMPLETED]:
+        return Failed(message=message)
+    return Completed(message=message)
+
+
+def result_text(result: Any) -> str | None:
+    """A processor's return value as the JSON text that is stored; what JSON cannot hold is kept as its `repr`.
+
+    The work is done by then: a result that cannot be stored is no reason to do it again.
+    """
+    if result is None:
+        return None
+    try:
+        if isinstance(result, BaseModel):
+            text = result.model_dump_json()
+        else:
+            text = json.dumps(result, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except Exception:  # whatever the value's own methods raise
+        text = json.dumps(_described(result))
+    if "\\u0000" in text or len(text) > RESULT_LIMIT_BYTES:
+        text = json.dumps({"cut": text[:1000].replace("\\u0000", "")})
+    return text
+
+
+def _described(value: Any) -> str:
+    try:
+        return storable(repr(value))[:1000]
+    except Exception:
+        return f"<{type(value).__name__}, whose repr raises>"

@@ -1,0 +1,82 @@
+"""Sending e-mail to customers, each message once: over SMTP_URL, or into the outbox without it.
+
+    key = MessageKey(customer_id, "send_reminder", reminder_id)
+    sent = await send_once(key, Mail(to=recipient(name, address), subject=..., text=..., html=...))
+
+A row in `messages` says that a message is about to go out, and then that it went. In the outbox there is exactly one
+file per message, whatever happens. A mail server cannot be asked whether it took a mail: after a kill (or a broken
+connection) between its yes and our note of it, the mail goes out once more, with the same Message-ID.
+"""
+
+from __future__ import annotations
+
+from models.exclusive import exclusive
+from models.mailbox import Mailbox, mailbox
+from models.messages import MessageKey, begin_sending, record_sent
+from models.settings import settings
+from models.smtp_url import SmtpServer, smtp_server
+from tasks import outbox
+from tasks.errors import PermanentError
+from tasks.mime import Mail, mail_bytes
+from tasks.smtp import smtp_pool
+
+__all__ = ["Mail", "MessageKey", "company_name", "recipient", "send_once"]
+
+#: How long a job waits for another one that is sending the same message; then it fails and is tried again.
+PATIENCE_SECONDS = 10.0
+
+
+async def send_once(key: MessageKey, mail: Mail) -> bool:
+    """Sends the mail unless the message went out already; two jobs at the same time send it once.
+
+    Returns:
+        Whether this call sent it.
+
+    Raises:
+        PermanentError: when the mail cannot be written as it stands, or the server refuses it for good.
+        SmtpError, AlreadyRunningError, OSError: when this attempt failed and another may succeed.
+    """
+    sender = mailbox(settings().mail_from)
+    try:
+        content = mail_bytes(mail, sender=sender, message_id=key.id)
+    except ValueError as error:
+        raise PermanentError(f"mail to the customer {key.customer_id!r:.100}: {error}") from None
+    server = _server()
+    if server is None:
+        if not await begin_sending(key, "outbox"):
+            return False
+        made = await outbox.keep(key.id, content)
+        await record_sent(key)
+        return made
+    async with exclusive(f"mail {key.id}", patience=PATIENCE_SECONDS):
+        if not await begin_sending(key, "smtp"):
+            return False
+        await smtp_pool(server).send(sender.address, mail.to.address, content)
+        await record_sent(key)
+    return True
+
+
+def recipient(name: str, email: str | None) -> Mailbox:
+    """The customer's mailbox.
+
+    Raises:
+        PermanentError: when there is no address, it is not exactly one bare address, or the name may not stand in a
+            header.
+    """
+    if email is None or not email.strip():
+        raise PermanentError("the customer has no e-mail address: add one in the CRM, then retry this job")
+    try:
+        return Mailbox(email, name)
+    except ValueError as error:
+        raise PermanentError(f"the customer cannot be written to: {error}") from None
+
+
+def company_name() -> str:
+    """The sender's name as MAIL_FROM gives it, or its domain."""
+    sender = mailbox(settings().mail_from)
+    return sender.name or sender.domain
+
+
+def _server() -> SmtpServer | None:
+    url = settings().smtp_url
+    return smtp_server(url.get_secret_value()) if url is not None else None

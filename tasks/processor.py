@@ -1,0 +1,216 @@
+"""`@processor` makes a function a job type: a Prefect task with its policy, and the batch task that the worker runs."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar, get_type_hints, overload
+
+from prefect import Task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import exponential_backoff
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+from models import registry
+from tasks.batch import run_batch
+from tasks.errors import PermanentError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+DEFAULT_RETRIES = 3
+#: 5, 10, 20 s, ...: long enough for a service to come back, short enough for a drain to wait for the first ones.
+DEFAULT_BACKOFF = exponential_backoff(5)
+#: Each delay is lengthened by up to this share, so that what failed together does not come back together.
+DEFAULT_JITTER = 0.5
+DEFAULT_TIMEOUT_SECONDS = 60.0
+#: Prefect takes at most this many delays; a row with more retries repeats the last.
+_MOST_DELAYS = 50
+
+Delays = float | list[float] | Callable[[int], list[float]]
+
+
+class Payload(BaseModel):
+    """Base of payload models: unknown fields are refused, and `customerId` is taken for `customer_id`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
+
+
+@overload
+def processor(function: Function, /) -> Task[Any, Any]: ...
+@overload
+def processor(
+    *,
+    retries: int = ...,
+    retry_delay_seconds: Delays = ...,
+    retry_jitter_factor: float = ...,
+    timeout_seconds: float | None = ...,
+    batch_size: int | None = ...,
+) -> Callable[[Function], Task[Any, Any]]: ...
+def processor(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    retries: int = DEFAULT_RETRIES,
+    retry_delay_seconds: Delays = DEFAULT_BACKOFF,
+    retry_jitter_factor: float = DEFAULT_JITTER,
+    timeout_seconds: float | None = DEFAULT_TIMEOUT_SECONDS,
+    batch_size: int | None = None,
+) -> Any:
+    """Declares a job type named after the function; its payload model is the annotation of its one parameter.
+
+    Bare (`@processor`) or with a policy. The function may be `async def` (all of them share one event loop: never block
+    it) or `def` (runs in a thread). What it returns, JSON or a pydantic model, is kept as the job's result.
+
+    Args:
+        retries: attempts after the first, where the job does not say otherwise.
+        retry_delay_seconds: seconds before each retry: one number, a list, or `exponential_backoff(factor)`; never more
+            than an hour.
+        retry_jitter_factor: each delay is lengthened at random by up to this share.
+        timeout_seconds: an attempt that takes longer fails and is retried; None: no limit. An `async def` is cancelled
+            at its next await; a `def` cannot be stopped: its thread runs on, unheeded, and what it does then happens
+            beside the retry.
+        batch_size: jobs of one batch that run at once; None: JOB_QUEUE_BATCH_SIZE.
+
+    Returns:
+        A Prefect task. Called in a flow or notebook with a payload (the model, or a dict), it runs that one payload
+        with Prefect's own retries; from the queue the same policy becomes the job's next `scheduled_for`.
+
+    Raises:
+        TypeError: when the function does not take exactly one payload model.
+        ValueError: when a number is out of range, or the name is taken by another function.
+    """
+    if function is None:
+        return functools.partial(
+            _declare,
+            retries=retries,
+            retry_delay_seconds=retry_delay_seconds,
+            retry_jitter_factor=retry_jitter_factor,
+            timeout_seconds=timeout_seconds,
+            batch_size=batch_size,
+            namespace=sys._getframe(1).f_locals,
+        )
+    return _declare(
+        function,
+        retries=retries,
+        retry_delay_seconds=retry_delay_seconds,
+        retry_jitter_factor=retry_jitter_factor,
+        timeout_seconds=timeout_seconds,
+        batch_size=batch_size,
+        namespace=sys._getframe(1).f_locals,
+    )
+
+
+def _declare(
+    function: Callable[..., Any],
+    *,
+    retries: int,
+    retry_delay_seconds: Delays,
+    retry_jitter_factor: float,
+    timeout_seconds: float | None,
+    batch_size: int | None,
+    namespace: dict[str, Any],
+) -> Task[Any, Any]:
+    name = function.__name__
+    _check_policy(name, retries, retry_jitter_factor, timeout_seconds, batch_size)
+    payload = _payload_model(function, namespace)
+    delays = _delays(retry_delay_seconds)
+    description = inspect.getdoc(function) or ""
+    shared: dict[str, Any] = {"persist_result": False, "cache_policy": NO_CACHE, "description": description}
+    task = Task(
+        _taking_dicts(function, payload),
+        name=name,
+        retries=retries,
+        # Prefect takes as many delays as there are retries, and no empty list.
+        retry_delay_seconds=list(delays[: max(retries, 1)]) if retries else None,
+        retry_jitter_factor=retry_jitter_factor or None,
+        timeout_seconds=timeout_seconds,
+        retry_condition_fn=_is_transient,
+        **shared,
+    )
+    batch_task = Task(run_batch, name=f"{name}_batch", task_run_name="{batch}", **shared)
+    registry.register(
+        registry.JobType(
+            name=name,
+            payload=payload,
+            run=function,
+            task=task,
+            batch_task=batch_task,
+            description=description,
+            max_retries=retries,
+            retry_delays=delays,
+            retry_jitter=retry_jitter_factor,
+            timeout_seconds=timeout_seconds,
+            batch_size=batch_size,
+        )
+    )
+    return task
+
+
+def _check_policy(
+    name: str, retries: int, jitter: float, timeout: float | None, batch_size: int | None
+) -> None:
+    if not 0 <= retries <= _MOST_DELAYS:
+        raise ValueError(f"{name}: retries: expected 0 to {_MOST_DELAYS}, got {retries}")
+    if jitter < 0:
+        raise ValueError(f"{name}: retry_jitter_factor: expected 0 or more, got {jitter}")
+    if timeout is not None and timeout <= 0:
+        raise ValueError(f"{name}: timeout_seconds: expected more than 0 or None, got {timeout}")
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"{name}: batch_size: expected 1 or more or None, got {batch_size}")
+
+
+def _payload_model(function: Callable[..., Any], namespace: dict[str, Any]) -> type[BaseModel]:
+    name = getattr(function, "__name__", repr(function))
+    parameters = list(inspect.signature(function).parameters.values())
+    if len(parameters) != 1 or parameters[0].kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
+        raise TypeError(f"{name}: a processor takes exactly one parameter, its payload; got {len(parameters)}")
+    model = get_type_hints(function, localns=namespace).get(parameters[0].name)
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        raise TypeError(
+            f"{name}: annotate the parameter {parameters[0].name!r} with a pydantic model (a subclass of "
+            f"tasks.Payload), got {'no annotation' if model is None else model!r}"
+        )
+    return model
+
+
+def _delays(declared: Delays) -> tuple[float, ...]:
+    if callable(declared):
+        declared = declared(_MOST_DELAYS)
+    if isinstance(declared, int | float):
+        declared = [declared]
+    if any(delay < 0 for delay in declared):
+        raise ValueError(f"retry_delay_seconds: expected no negative delay, got {declared}")
+    return tuple(min(float(delay), registry.LONGEST_RETRY_DELAY_SECONDS) for delay in declared[:_MOST_DELAYS])
+
+
+def _taking_dicts(function: Callable[..., Any], payload: type[BaseModel]) -> Callable[..., Any]:
+    """The function with its payload checked, so that a notebook may hand over a dict as the queue does."""
+    signature = inspect.signature(function)
+
+    def checked(args: tuple[Any, ...], kwargs: dict[str, Any]) -> BaseModel:
+        (value,) = signature.bind(*args, **kwargs).arguments.values()
+        return payload.model_validate(value)
+
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def call_async(*args: Any, **kwargs: Any) -> Any:
+            return await function(checked(args, kwargs))
+
+        return call_async
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return function(checked(args, kwargs))
+
+    return call
+
+
+def _is_transient(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> bool:
+    """Prefect's question before a retry; a plain function, as 3.8.8 takes anything else for a no."""
+    error = state.data if isinstance(state.data, BaseException) else getattr(state.data, "result", None)
+    return not isinstance(error, PermanentError)

@@ -1,0 +1,142 @@
+"""What the tests share: a real PostgreSQL and a real Prefect server, both their own and gone at the end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+_HOME = Path(tempfile.mkdtemp(prefix="dirtfree-tests-"))
+_HOME.chmod(0o755)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+# Before anything imports Prefect or reads the settings: nothing of the machine's own is used or touched.
+for _name in [name for name in os.environ if name.startswith(("JOB_QUEUE_", "PREFECT_"))]:
+    del os.environ[_name]
+os.environ.pop("DATABASE_URL", None)
+os.environ.pop("SMTP_URL", None)
+os.environ |= {
+    "JOB_QUEUE_DATA_DIR": str(_HOME / "data"),
+    "PREFECT_HOME": str(_HOME / "prefect"),
+    "PREFECT_API_URL": f"http://127.0.0.1:{_free_port()}/api",
+    # A stray task call must not start a server of its own.
+    "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "DO_NOT_TRACK": "1",
+}
+
+import psycopg  # noqa: E402
+import pytest  # noqa: E402
+
+from deployments.prefect_settings import apply_prefect_settings  # noqa: E402
+from models import database, door, registry  # noqa: E402
+from models.embedded import EmbeddedPostgres  # noqa: E402
+from models.settings import settings  # noqa: E402
+from tests.running import Rows  # noqa: E402
+
+apply_prefect_settings()
+
+Settings = Callable[..., None]
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[str]:
+    """The URL of a PostgreSQL cluster of this test run."""
+    server = EmbeddedPostgres(_HOME / "cluster", durable=False)
+    (_HOME / "cluster").mkdir(exist_ok=True)
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def migrated(cluster: str) -> Iterator[str]:
+    """A migrated database, as this process's and its children's DATABASE_URL."""
+    os.environ["DATABASE_URL"] = cluster
+    settings.cache_clear()
+    database.ensure_schema(cluster, upgrade=True)
+    yield cluster
+    database.dispose()
+    del os.environ["DATABASE_URL"]
+    settings.cache_clear()
+
+
+@pytest.fixture(name="database")
+def _database(migrated: str) -> str:
+    """An empty, migrated database for one test: its URL. `models.database` and child processes reach it."""
+    settings.cache_clear()
+    door.forget_declared_types()
+    with psycopg.connect(migrated, autocommit=True) as connection:
+        tables = connection.execute(
+            "SELECT string_agg(format('%I', tablename), ', ') FROM pg_tables"
+            " WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+        ).fetchone()
+        assert tables is not None
+        connection.execute(f"TRUNCATE {tables[0]} RESTART IDENTITY CASCADE")
+    return migrated
+
+
+@pytest.fixture
+def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """Sets environment variables for one test and reads the settings anew."""
+
+    def set_(**variables: Any) -> None:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, str(value))
+        settings.cache_clear()
+
+    yield set_
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def prefect_api() -> Iterator[str]:
+    """The API URL of a Prefect server of this test run."""
+    from deployments.prefect_server import PrefectServer
+
+    port = int(os.environ["PREFECT_API_URL"].rsplit(":", 1)[1].partition("/")[0])
+    server = PrefectServer(usual_port=port)
+    server.begin()
+    try:
+        assert server.port == port, "another program took the port meanwhile"
+        server.wait()
+        yield server.api_url
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def samples(database: str) -> Iterator[Rows]:
+    """The job types of `sample_processors` in this process, their scratch table empty; and a look at the rows."""
+    from tests import sample_processors
+
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(sample_processors.SCRATCH)
+    for job_type in sample_processors.SAMPLES:
+        registry.register(job_type)
+    rows = Rows(database)
+    try:
+        yield rows
+    finally:
+        rows.close()
+        for job_type in sample_processors.SAMPLES:
+            registry.unregister(job_type.name)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_traces() -> Iterator[None]:
+    """Removes this run's folder at the end."""
+    yield
+    shutil.rmtree(_HOME, ignore_errors=True)

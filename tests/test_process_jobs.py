@@ -1,0 +1,390 @@
+"""The worker as a flow: what a drain does with every kind of job, and what Prefect sees of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+from prefect import flow
+
+from flows.process_jobs import process_jobs
+from flows.shift import ShiftSummary
+from models import job_queue
+from tests import sample_processors
+from tests.running import Rows, process, ready, until, worker
+
+pytestmark = pytest.mark.usefixtures("prefect_api")
+
+HOUR_MS = 3_600_000
+
+
+def add(type: str, jobs: int = 1, *, priority: int = 5, max_retries: int | None = None, **payload: Any) -> list[str]:
+    job = {"type": type, "payload": payload, "priority": priority, "max_retries": max_retries}
+    return job_queue.add_batch([job] * jobs)
+
+
+@contextmanager
+def draining() -> Iterator[threading.Thread]:
+    """`process_jobs` in the background; it must have ended by itself soon after the block."""
+    thread = threading.Thread(target=process_jobs, daemon=True)
+    thread.start()
+    yield thread
+    thread.join(30)
+    assert not thread.is_alive(), "the drain did not end"
+
+
+def found(api: str, path: str) -> dict[str, Any] | None:
+    """What Prefect's API knows; None while it does not."""
+    answer = httpx.get(f"{api}/{path}")
+    return answer.json() if answer.status_code == 200 else None
+
+
+# What a drain does.
+
+
+def test_a_drain_runs_everything_and_counts_it(samples: Rows) -> None:
+    add("noop", 120)
+    add("fails", 4, times=1)
+    add("fails", 2, times=99)
+    add("fails", 1, times=1, permanently=True)
+    summary = process_jobs(drain=True)
+    assert isinstance(summary, ShiftSummary)
+    assert summary.drained
+    assert (summary.completed, summary.retried, summary.failed) == (124, 4 + 2 * 3, 2 + 1)
+    assert samples.count("completed") == 124
+    assert samples.count("failed") == 3
+    assert summary.by_type["noop"].ended("completed") == 120
+
+
+def test_an_empty_queue_is_drained_at_once(samples: Rows) -> None:
+    summary = process_jobs(drain=True)
+    assert summary.drained
+    assert (summary.completed, summary.task_runs) == (0, 0)
+
+
+def test_retries_wait_in_the_row_for_their_back_off(samples: Rows) -> None:
+    (job_id,) = add("fails", times=2)
+    process_jobs(drain=True)
+    job = samples.job(job_id)
+    assert (job["status"], job["retry_count"], job["result"], job["error_message"]) == ("completed", 2, "at last", None)
+    assert [failure["attempt"] for failure in samples.failures(job_id)] == [1, 2]
+    assert all(failure["error_class"] == "ConnectionError" for failure in samples.failures(job_id))
+    began = [row["at"] for row in samples.all("SELECT at FROM scratch.effects ORDER BY at")]
+    waited = [(later - earlier).total_seconds() for earlier, later in zip(began, began[1:], strict=False)]
+    assert waited[0] >= 0.1 and waited[1] >= 0.2
+
+
+def test_the_last_attempt_fails_for_good_and_keeps_its_history(samples: Rows) -> None:
+    (job_id,) = add("fails", times=99)
+    process_jobs(drain=True)
+    job = samples.job(job_id)
+    assert (job["status"], job["retry_count"]) == ("failed", 3)
+    assert job["error_message"] == f"attempt 4 of job {job_id}"
+    assert [failure["attempt"] for failure in samples.failures(job_id)] == [1, 2, 3, 4]
+    assert "ConnectionError" in samples.failures(job_id)[0]["traceback"]
+
+
+def test_a_permanent_error_is_not_retried(samples: Rows) -> None:
+    (job_id,) = add("fails", times=99, permanently=True)
+    process_jobs(drain=True)
+    assert (samples.job(job_id)["status"], samples.job(job_id)["retry_count"]) == ("failed", 0)
+    assert [failure["error_class"] for failure in samples.failures(job_id)] == ["PermanentError"]
+
+
+def test_the_rows_max_retries_wins_over_the_types(samples: Rows) -> None:
+    (never,) = add("fails", times=1, max_retries=0)
+    (more,) = add("fails", times=5, max_retries=5)
+    process_jobs(drain=True)
+    assert (samples.job(never)["status"], samples.job(never)["retry_count"]) == ("failed", 0)
+    assert (samples.job(more)["status"], samples.job(more)["retry_count"]) == ("completed", 5)
+
+
+@pytest.mark.parametrize("type", ["too_long", "too_long_in_thread"])
+def test_what_takes_longer_than_its_timeout_fails(samples: Rows, type: str) -> None:
+    (slow,), (quick,) = add(type, seconds=2), add(type, seconds=0)
+    process_jobs(drain=True)
+    assert samples.job(slow)["status"] == "failed"
+    assert samples.job(slow)["error_message"] == f"{type} took longer than its 0.3 s"
+    assert samples.failures(slow)[0]["error_class"] == "TimeoutError"
+    assert samples.job(quick)["status"] == "completed"
+
+
+RAISED = {
+    "SystemExit": "SystemExit",
+    "KeyboardInterrupt": "KeyboardInterrupt",
+    "CancelledError": "CancelledError",
+    "GeneratorExit": "GeneratorExit",
+    "StopIteration": "RuntimeError",
+    "NUL": "ValueError",
+    "UnprintableError": "UnprintableError",
+    "cancel": "CancelledError",
+}
+
+
+@pytest.mark.parametrize("type", ["raises", "raises_in_thread"])
+def test_whatever_a_processor_raises_ends_its_own_job_only(samples: Rows, type: str) -> None:
+    kinds = {what: error for what, error in RAISED.items() if type == "raises" or what != "cancel"}
+    raising = {what: add(type, what=what)[0] for what in kinds}
+    neighbours = add(type, 50, what="nothing")
+    summary = process_jobs(drain=True)
+    assert {what: samples.job(job_id)["status"] for what, job_id in raising.items()} == dict.fromkeys(kinds, "failed")
+    assert {what: samples.failures(job_id)[0]["error_class"] for what, job_id in raising.items()} == kinds
+    assert samples.count("completed") == len(neighbours)
+    assert (summary.completed, summary.failed) == (len(neighbours), len(kinds))
+    assert samples.job(raising["NUL"])["error_message"] == "a \\x00 and a lone \\udc00 surrogate".replace("dc00", "d800")
+
+
+def test_results_are_stored_odd_ones_too(samples: Rows) -> None:
+    names = (
+        "nothing", "dict", "model", "number", "set", "nan", "huge", "NUL", "surrogate", "large", "deep", "unreprable",
+        "bytes",
+    )
+    jobs = {name: add("returns", name=name)[0] for name in names}
+    process_jobs(drain=True)
+    rows = {name: samples.job(job_id) for name, job_id in jobs.items()}
+    assert {name: row["status"] for name, row in rows.items()} == dict.fromkeys(names, "completed")
+    results = {name: row["result"] for name, row in rows.items()}
+    assert results["nothing"] is None
+    assert results["dict"] == {"a": [1, None, "ü"]}
+    assert results["model"] == {"some_number": 7}
+    assert results["number"] == 3.5
+    assert results["set"] == "{1}"
+    assert results["nan"] == "nan"
+    assert "int" in results["huge"]
+    assert "b" in str(results["NUL"]) and "b" in results["surrogate"]
+    assert len(results["large"]["cut"]) == 1000
+    assert "Unreprable" in results["unreprable"]
+
+
+def test_a_payload_that_plain_sql_made_up_fails_for_good(samples: Rows) -> None:
+    job_id = samples.one(
+        "INSERT INTO background_jobs (job_type, payload) VALUES ('nap', '{\"seconds\": \"many\"}') RETURNING id"
+    )
+    process_jobs(drain=True)
+    job = samples.job(job_id)
+    assert (job["status"], job["retry_count"]) == ("failed", 0)
+    assert job["error_message"].startswith("payload does not fit nap: seconds: ")
+
+
+def test_a_type_that_nobody_knows_stays_untouched(samples: Rows) -> None:
+    job_id = samples.one("INSERT INTO background_jobs (job_type) VALUES ('of_a_newer_version') RETURNING id")
+    before = samples.job(job_id)
+    process_jobs(drain=True)
+    assert samples.job(job_id) == before
+
+
+def test_a_drain_waits_for_the_jobs_of_other_workers(samples: Rows) -> None:
+    samples.all("INSERT INTO workers (worker_id, host, pid, job_types) VALUES ('other', 'elsewhere', 1, '{noop}')")
+    (job_id,) = add("noop")
+    samples.all(
+        "UPDATE background_jobs SET status = 'processing', worker_id = 'other', started_at = now() WHERE id = %s", job_id
+    )
+    with draining() as drain:
+        drain.join(3)
+        assert drain.is_alive()
+        samples.all("UPDATE background_jobs SET status = 'completed', completed_at = now() WHERE id = %s", job_id)
+
+
+def test_a_straggler_does_not_hold_up_the_others(samples: Rows, configure: Callable[..., None]) -> None:
+    configure(JOB_QUEUE_CONCURRENCY=1, JOB_QUEUE_BATCH_SIZE=50)
+    (straggler,) = add("effect", seconds=8, priority=10)
+    add("effect", 400, seconds=0.01)
+    process_jobs(drain=True)
+    assert samples.count("completed") == 401
+    last = samples.all("SELECT id FROM background_jobs ORDER BY completed_at DESC LIMIT 1")
+    assert last[0]["id"] == straggler
+
+
+# While it runs.
+
+
+def test_progress_is_seen_while_the_job_runs(samples: Rows) -> None:
+    (job_id,) = add("progresses", seconds=3)
+    with draining():
+        seen = until(lambda: row if (row := samples.job(job_id))["progress"] else None, what="progress")
+        assert seen["status"] == "processing"
+        assert 0 < seen["progress"] < 1
+        assert seen["progress_note"].endswith("of 10")
+    assert (samples.job(job_id)["status"], samples.job(job_id)["progress"]) == ("completed", 1)
+
+
+@pytest.mark.parametrize("type", ["long_effect", "block"])
+def test_a_running_job_is_cancelled(samples: Rows, type: str) -> None:
+    """An `async def` is interrupted; a `def` runs on in its thread, and nobody waits for it."""
+    (job_id,) = add(type, seconds=20 if type == "block" else 3600)
+    with draining() as drain:
+        until(lambda: samples.effects(job_id, "began"), what="the job's start")
+        assert job_queue.cancel_job(job_id)
+        drain.join(15)
+        assert not drain.is_alive()
+    assert samples.job(job_id)["status"] == "cancelled"
+    assert samples.effects(job_id, "done") == 0
+
+
+def test_a_cancelled_job_that_is_retried_runs_again(samples: Rows) -> None:
+    (job_id,) = add("long_effect", seconds=3600)
+    with draining() as drain:
+        until(lambda: samples.effects(job_id, "began"), what="the job's start")
+        assert job_queue.cancel_job(job_id)
+        assert job_queue.retry_job(job_id)
+        until(lambda: samples.effects(job_id, "began") == 2, what="the second start")
+        assert job_queue.cancel_job(job_id)
+        drain.join(15)
+        assert not drain.is_alive()
+
+
+def test_plain_sql_wakes_an_idle_worker(samples: Rows) -> None:
+    """The poll interval is an hour: it is the notification that does it."""
+    with worker("noop", JOB_QUEUE_POLL_INTERVAL=str(HOUR_MS)) as child:
+        worker_id = ready(child, samples)
+        until(lambda: samples.one("SELECT waiting FROM workers WHERE worker_id = %s", worker_id), what="idleness")
+        # Past the second looks of a worker that has just gone idle.
+        assert not child._process.poll()
+        threading.Event().wait(3)
+        for _ in range(3):
+            job_id = samples.one("INSERT INTO background_jobs (job_type) VALUES ('noop') RETURNING id")
+            until(lambda job_id=job_id: samples.job(job_id)["status"] == "completed", seconds=15, what="the job")
+
+
+NOTEBOOK = """
+import asyncio, time
+from models import job_queue
+from tests.sample_processors import noop
+
+def run_some(jobs):
+    for _ in range(2):
+        job_queue.start_polling()
+        job_queue.start_polling()
+        ids = [job_queue.add_job(type="noop") for _ in range(jobs)]
+        deadline = time.monotonic() + 60
+        while job_queue.get_stats().completed < jobs and time.monotonic() < deadline:
+            yield
+        assert job_queue.get_stats().completed >= jobs, job_queue.get_stats()
+        job_queue.stop_polling()
+        job_queue.stop_polling()
+        jobs *= 2
+
+async def cell():
+    for _ in run_some(20):
+        await asyncio.sleep(0.05)
+
+if {loop}:
+    asyncio.run(cell())
+else:
+    for _ in run_some(20):
+        time.sleep(0.05)
+print("all done")
+"""
+
+
+@pytest.mark.parametrize("loop", [False, True], ids=["script", "running loop"])
+def test_polling_in_a_notebook_starts_stops_and_starts_again(samples: Rows, loop: bool) -> None:
+    with process("-c", NOTEBOOK.format(loop=loop), JOB_QUEUE_POLL_INTERVAL=str(HOUR_MS)) as notebook:
+        assert notebook.exit_code() == 0, notebook.output
+        assert "all done" in notebook.output
+        assert "Traceback" not in notebook.output
+    assert samples.one("SELECT count(*) FROM workers WHERE stopped_at IS NULL") == 0
+
+
+# What Prefect sees.
+
+
+def test_rows_lead_to_their_runs_and_runs_say_what_they_carry(
+    samples: Rows, prefect_api: str, configure: Callable[..., None]
+) -> None:
+    configure(JOB_QUEUE_BATCH_SIZE=50)
+    for priority in range(7, 11):
+        add("noop", 12 if priority < 10 else 14, priority=priority)
+    summary = process_jobs(drain=True)
+    runs = samples.all("SELECT DISTINCT flow_run_id, task_run_id FROM background_jobs")
+    assert len(runs) == summary.task_runs == 1
+    flow_run = found(prefect_api, f"flow_runs/{runs[0]['flow_run_id']}")
+    assert flow_run is not None and flow_run["state_type"] == "COMPLETED"
+    task_run = until(lambda: found(prefect_api, f"task_runs/{runs[0]['task_run_id']}"), what="the task run")
+    assert task_run["name"] == "noop × 50, priority 10-7"
+    assert task_run["flow_run_id"] == runs[0]["flow_run_id"]
+
+    answer = httpx.post(
+        f"{prefect_api}/artifacts/filter", json={"artifacts": {"flow_run_id": {"any_": [flow_run["id"]]}}}
+    )
+    (artifact,) = answer.json()
+    assert (artifact["key"], artifact["type"]) == ("shift", "table")
+    assert '"job type": "noop"' in artifact["data"] and '"completed": 50' in artifact["data"]
+
+
+def test_a_task_run_whose_jobs_all_failed_is_failed_in_prefect(samples: Rows, prefect_api: str) -> None:
+    (job_id,) = add("raises", what="boom")
+    process_jobs(drain=True)
+
+    def state() -> Any:
+        run = found(prefect_api, f"task_runs/{samples.job(job_id)['task_run_id']}")
+        return run["state"] if run and run["state_type"] == "FAILED" else None
+
+    assert until(state, what="the failed task run")["message"] == "1 failed"
+
+
+def test_a_processor_has_prefects_logger_and_runtime(samples: Rows, prefect_api: str) -> None:
+    (told,), (told_in_thread,) = add("told"), add("told_in_thread")
+    process_jobs(drain=True)
+    for job_id in (told, told_in_thread):
+        job = samples.job(job_id)
+        assert job["status"] == "completed", job["error_message"]
+        assert job["result"]["job"] == job_id
+        assert job["result"]["flow_run"] == job["flow_run_id"]
+        assert job["result"]["task_run"] == job["task_run_id"]
+    assert samples.job(told)["result"]["flow"] == "process-jobs"
+    assert samples.job(told)["result"]["attempt"] == 1
+
+    def logged() -> set[str]:
+        runs = [samples.job(job_id)["task_run_id"] for job_id in (told, told_in_thread)]
+        answer = httpx.post(f"{prefect_api}/logs/filter", json={"logs": {"task_run_id": {"any_": runs}}})
+        return {line["message"] for line in answer.json()}
+
+    expected = {"from an async processor", "from a def processor"}
+    until(lambda: logged() >= expected, what="the log lines")
+
+
+# As a task, without the queue.
+
+
+@pytest.fixture
+def _no_calls() -> None:
+    sample_processors.calls.clear()
+
+
+@pytest.mark.usefixtures("samples", "_no_calls")
+@pytest.mark.parametrize("payload", [{"name": "ada"}, sample_processors.Named(name="ada")], ids=["dict", "model"])
+def test_a_processor_called_in_a_flow_is_retried_by_prefect(payload: Any) -> None:
+    @flow(name="offer")
+    def offer() -> Any:
+        return sample_processors.direct(payload)
+
+    assert offer() == "ADA"
+    assert len(sample_processors.calls) == 3
+
+
+@pytest.mark.usefixtures("samples", "_no_calls")
+def test_an_async_processor_called_in_a_flow_is_retried_by_prefect() -> None:
+    @flow(name="offer-async")
+    async def offer() -> Any:
+        return await sample_processors.direct_async({"name": "ada"})
+
+    import asyncio
+
+    assert asyncio.run(offer()) == "ADA"
+    assert len(sample_processors.calls) == 3
+
+
+@pytest.mark.usefixtures("samples", "_no_calls")
+def test_a_permanent_error_in_a_flow_is_not_retried() -> None:
+    @flow(name="offer-permanent")
+    def offer() -> Any:
+        return sample_processors.direct({"name": "permanent"})
+
+    with pytest.raises(Exception, match="no use"):
+        offer()
+    assert len(sample_processors.calls) == 1
