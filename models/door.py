@@ -13,6 +13,7 @@ from typing import Any
 
 import jsonschema
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 
 from models import database, registry
 from models.ids import new_job_id
@@ -101,7 +102,7 @@ def payload_text(payload: Any) -> str:
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidJobError(f"payload: expected what JSON can hold, got something else: {error}") from None
     if _NUL.search(text):
-        raise InvalidJobError("payload: holds a NUL character, which PostgreSQL cannot store; remove it")
+        raise InvalidJobError("payload: expected no NUL characters, which PostgreSQL cannot store, got at least one")
     if size > PAYLOAD_LIMIT_BYTES:
         raise InvalidJobError(
             f"payload: expected at most {PAYLOAD_LIMIT_BYTES:,} bytes of JSON, got {size:,}; store it elsewhere and "
@@ -128,7 +129,7 @@ def _misfit(job_type: str, error: ValidationError) -> str:
     problems = []
     for problem in error.errors(include_url=False, include_context=False):
         where = ".".join(str(part) for part in problem["loc"]) or "payload"
-        problems.append(f"{where}: {problem['msg']}, got {_shown(problem['input'])}")
+        problems.append(f"{where:.100}: {problem['msg']}, got {_shown(problem['input'])}")
     return f"payload does not fit {job_type}: " + "; ".join(problems[:5])
 
 
@@ -148,12 +149,13 @@ class _DeclaredType:
             parse_payload(self._code, text)
         if self._schema is not None:
             try:
-                problem = jsonschema.exceptions.best_match(self._schema.iter_errors(json.loads(text)))
-            except RecursionError:
-                raise InvalidJobError("payload: nested too deeply") from None
+                # The worker's parser, with its bounds on depth and digits.
+                problem = jsonschema.exceptions.best_match(self._schema.iter_errors(from_json(text)))
+            except (ValueError, RecursionError) as error:
+                raise InvalidJobError(f"payload: expected JSON that a worker can read, got: {error!s:.300}") from None
             if problem is not None:
                 where = ".".join(str(part) for part in problem.absolute_path) or "payload"
-                raise InvalidJobError(f"payload does not fit {self.name}: {where}: {problem.message:.300}")
+                raise InvalidJobError(f"payload does not fit {self.name}: {where:.100}: {problem.message:.300}")
 
 
 def _by_field_name(check: _Keyword) -> _Keyword:
@@ -248,7 +250,7 @@ def _check_unique_key(value: Any) -> None:
             f"unique_key: expected text or None, got {'an empty one' if value == '' else _kind(value)}"
         )
     if "\x00" in value:
-        raise InvalidJobError("unique_key: holds a NUL character, which PostgreSQL cannot store")
+        raise InvalidJobError("unique_key: expected no NUL characters, which PostgreSQL cannot store, got at least one")
     try:
         size = len(value.encode("utf-8"))
     except UnicodeEncodeError:

@@ -96,12 +96,21 @@ class BackgroundJob(SQLModel, table=True):
         CheckConstraint(
             "status IN ('pending', 'processing', 'completed', 'failed', 'cancelled')", name="background_jobs_status"
         ),
+        # Ids go into notifications, URLs and other services' idempotency keys.
+        CheckConstraint("octet_length(id) BETWEEN 1 AND 255", name="background_jobs_id_1_to_255_bytes"),
         CheckConstraint("priority BETWEEN 1 AND 10", name="background_jobs_priority_1_to_10"),
-        CheckConstraint("retry_count >= 0", name="background_jobs_retry_count_not_negative"),
+        # The upper bound is what max_retries allows; at the type's own, adding one would fail a rescue of all jobs.
+        CheckConstraint("retry_count BETWEEN 0 AND 1000", name="background_jobs_retry_count_0_to_1000"),
         CheckConstraint("max_retries BETWEEN 0 AND 1000", name="background_jobs_max_retries_0_to_1000"),
         CheckConstraint(
             "scheduled_for BETWEEN '1970-01-01 00:00:00+00' AND '9999-01-01 00:00:00+00'",
             name="background_jobs_scheduled_for_in_range",
+        ),
+        # Python has no such times: one row would break every list that it is in.
+        CheckConstraint(
+            "greatest(created_at, updated_at, started_at, completed_at) <= '9999-01-01 00:00:00+00' AND "
+            "least(created_at, updated_at, started_at, completed_at) >= '1970-01-01 00:00:00+00'",
+            name="background_jobs_times_in_range",
         ),
         # The guide's four.
         Index(

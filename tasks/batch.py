@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-import anyio.to_thread
+import anyio
 from prefect.client.schemas.objects import State
 from prefect.runtime import task_run
 from prefect.states import Completed, Failed
@@ -20,7 +20,7 @@ from models.claims import ClaimedJob
 from models.door import InvalidJobError, parse_payload
 from models.outcomes import Ending, Failure, Outcome, storable
 from models.registry import JobType
-from tasks.bounded import for_each, is_teardown
+from tasks.bounded import for_each, in_thread, is_teardown
 from tasks.context import CurrentJob, running_job
 from tasks.errors import PermanentError
 from tasks.tally import Tally
@@ -130,6 +130,12 @@ class Batch:
         running = asyncio.run_coroutine_threadsafe(self._run_all(), self._loop)
         running.add_done_callback(lambda _: self._over.set())
         self._over.wait()
+        broken = running.exception() if running.done() and not running.cancelled() else None
+        if broken is not None:
+            # What gets past `_attempt` counts as an attempt of all that are left, or they would come back for ever.
+            for job in list(self._held.values()):
+                self._failed(job, self._claimed, broken)
+            self.clear()
         self._recorder.flush()
         if running.done():
             running.result()
@@ -140,23 +146,16 @@ class Batch:
         await for_each(list(self._held.values()), self._run_one, self._at_once)
 
     async def _run_one(self, job: ClaimedJob) -> None:
-        began = time.monotonic()
-        outcome = None
         if job.id not in self._interrupted:
-            outcome = await self._attempt(job, began)
-        # A job that was taken away while it ended has no outcome: whoever took it decides.
-        if outcome is not None and job.id not in self._interrupted:
-            self.tally.add(outcome)
-            self._recorder.add(outcome)
+            await self._attempt(job)
         self._held.pop(job.id, None)
         if self.holds_slot and len(self._held) < self.size * STRAGGLER_SHARE:
             self.holds_slot = False
             self._on_stragglers()
 
-    async def _attempt(self, job: ClaimedJob, began: float) -> Outcome:
+    async def _attempt(self, job: ClaimedJob) -> None:
+        began = time.monotonic()
         payload: BaseModel | None = None
-        result: str | None = None
-        ending, failure = Ending.COMPLETED, None
         try:
             payload = parse_payload(self.job_type, job.payload)
             result = result_text(await self._call(job, payload))
@@ -164,12 +163,27 @@ class Batch:
         except BaseException as error:
             if is_teardown(error, self._everything):
                 raise
-            failure = Failure.of(error)
-            unfit = payload is None and isinstance(error, InvalidJobError)
-            final = unfit or isinstance(error, PermanentError) or job.retry_count >= job.max_retries
-            ending = Ending.FAILED if final else Ending.RETRY
+            self._failed(job, began, error, for_good=payload is None and isinstance(error, InvalidJobError))
+        else:
+            self._record(job, began, Ending.COMPLETED, result=result)
+
+    def _failed(self, job: ClaimedJob, began: float, error: BaseException, *, for_good: bool = False) -> None:
+        for_good = for_good or isinstance(error, PermanentError) or job.retry_count >= job.max_retries
+        self._record(job, began, Ending.FAILED if for_good else Ending.RETRY, failure=Failure.of(error))
+
+    def _record(
+        self,
+        job: ClaimedJob,
+        began: float,
+        ending: Ending,
+        *,
+        failure: Failure | None = None,
+        result: str | None = None,
+    ) -> None:
+        if job.id in self._interrupted:
+            return  # taken away while it ended: whoever took it decides
         ended = time.monotonic()
-        return Outcome(
+        outcome = Outcome(
             job=job,
             job_type=self.job_type.name,
             ending=ending,
@@ -181,6 +195,8 @@ class Batch:
             failure=failure,
             result=result,
         )
+        self.tally.add(outcome)
+        self._recorder.add(outcome)
 
     async def _call(self, job: ClaimedJob, payload: BaseModel) -> Any:
         running_job.set(
@@ -198,9 +214,7 @@ class Batch:
                 self._deadlines[job.id] = deadline
                 if self._is_async:
                     return await self.job_type.run(payload)
-                return await anyio.to_thread.run_sync(
-                    self.job_type.run, payload, abandon_on_cancel=True, limiter=self._threads
-                )
+                return await in_thread(self.job_type.run, payload, limiter=self._threads, abandon=True)
         except TimeoutError:
             if deadline.expired():
                 raise TimeoutError(f"{self.job_type.name} took longer than its {limit} s") from None

@@ -31,6 +31,26 @@ async def for_each(items: Iterable[Item], work: Callable[[Item], Awaitable[None]
             consumers.create_task(consume())
 
 
+async def in_thread(
+    function: Callable[[Item], Any], item: Item, *, limiter: anyio.CapacityLimiter, abandon: bool = False
+) -> Any:
+    """Calls a `def` in a thread; `abandon`: when cancelled, it runs on there, unheeded."""
+    result, error = await anyio.to_thread.run_sync(
+        _caught, function, item, limiter=limiter, abandon_on_cancel=abandon
+    )
+    if error is not None:
+        raise error
+    return result
+
+
+def _caught(function: Callable[[Item], Any], item: Item) -> tuple[Any, BaseException | None]:
+    # As a value: a future takes no StopIteration, and throws GeneratorExit past everybody.
+    try:
+        return function(item), None
+    except BaseException as error:
+        return None, error
+
+
 def is_teardown(error: BaseException, everything: asyncio.Task[Any] | None) -> bool:
     """Whether the work was cancelled from outside, and is not to be continued; everybody may raise CancelledError.
 
@@ -89,7 +109,7 @@ def batch_process(
                 if inspect.iscoroutinefunction(function):
                     result = await function(item)
                 else:
-                    result = await anyio.to_thread.run_sync(function, item, limiter=threads)
+                    result = await in_thread(function, item, limiter=threads)
                     if inspect.isawaitable(result):
                         result = await result
                 outcomes[place] = ItemOutcome(item, result)

@@ -46,7 +46,9 @@ class MailServer:
     `on_accepted` runs when a mail is stored and the client has not been told yet. `login`: (user, password) to ask for.
     """
 
-    def __init__(self, *, tls: ssl.SSLContext | None = None, login: tuple[str, str] | None = None, **options: Any) -> None:
+    def __init__(
+        self, *, tls: ssl.SSLContext | None = None, login: tuple[str, str] | None = None, **options: Any
+    ) -> None:
         self.received: list[Received] = []
         self.connections = 0
         self.on_mail: Answer = lambda envelope: None
@@ -67,7 +69,7 @@ class MailServer:
         class _Controller(Controller):
             def factory(self) -> SMTP:
                 server.connections += 1
-                server._open.append(super().factory())
+                server._open.append(super().factory())  # type: ignore[no-untyped-call]
                 return server._open[-1]
 
         self._controller = _Controller(self, hostname="127.0.0.1", port=self.port, **self._options)
@@ -193,7 +195,8 @@ def add_opportunity(
     opportunity_id: str = "o1", *, customer: str | None = "c1", status: str = "new", value: str | None = "1234.50"
 ) -> str:
     execute(
-        "INSERT INTO opportunities (id, customer_id, title, status, estimated_value) VALUES (%s, %s, 'Carpets', %s, %s)",
+        "INSERT INTO opportunities (id, customer_id, title, status, estimated_value)"
+        " VALUES (%s, %s, 'Carpets', %s, %s)",
         opportunity_id, customer, status, value,
     )  # fmt: skip
     return opportunity_id

@@ -104,7 +104,7 @@ def test_the_migrations_make_what_the_classes_say(empty: str, migrated: str, wha
 
 def test_the_guides_columns_come_first_and_to_the_letter(empty: str, migrated: str) -> None:
     _run(empty, GUIDE)
-    guides = [column for column in _read(empty, COLUMNS)]
+    guides = _read(empty, COLUMNS)
     ours = [column for column in _read(migrated, COLUMNS) if column[0] == "background_jobs"]
 
     assert len(guides) == 13

@@ -105,7 +105,7 @@ def test_a_throw_away_database_beside_a_real_one_is_refused(configure: Configure
     "scheme", ["postgres", "postgresql", "postgresql+psycopg", "postgresql+asyncpg", "postgresql+psycopg2", " postgres"]
 )
 @pytest.mark.parametrize(
-    "rest", ["db/crm", "bob:p%40ss@db:5433/crm?sslmode=require", "/crm?host=/tmp/socket", "[::1]:5432/crm", "a:1,b:2/crm"]
+    "rest", ["db/crm", "bob:p%40ss@db:5433/crm?sslmode=require", "/crm?host=/tmp/socket", "[::1]:5432/c", "a:1,b:2/crm"]
 )
 def test_every_form_of_a_postgres_url_becomes_libpqs(scheme: str, rest: str) -> None:
     assert libpq_url(f"{scheme}://{rest}") == f"postgresql://{rest}"

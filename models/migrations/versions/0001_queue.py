@@ -60,11 +60,16 @@ CREATE TABLE background_jobs (
     task_run_id TEXT,
     PRIMARY KEY (id),
     CONSTRAINT background_jobs_status CHECK (status IN ('pending', 'processing', 'completed', 'failed', 'cancelled')),
+    CONSTRAINT background_jobs_id_1_to_255_bytes CHECK (octet_length(id) BETWEEN 1 AND 255),
     CONSTRAINT background_jobs_priority_1_to_10 CHECK (priority BETWEEN 1 AND 10),
-    CONSTRAINT background_jobs_retry_count_not_negative CHECK (retry_count >= 0),
+    CONSTRAINT background_jobs_retry_count_0_to_1000 CHECK (retry_count BETWEEN 0 AND 1000),
     CONSTRAINT background_jobs_max_retries_0_to_1000 CHECK (max_retries BETWEEN 0 AND 1000),
     CONSTRAINT background_jobs_scheduled_for_in_range
-        CHECK (scheduled_for BETWEEN '1970-01-01 00:00:00+00' AND '9999-01-01 00:00:00+00')
+        CHECK (scheduled_for BETWEEN '1970-01-01 00:00:00+00' AND '9999-01-01 00:00:00+00'),
+    CONSTRAINT background_jobs_times_in_range CHECK (
+        greatest(created_at, updated_at, started_at, completed_at) <= '9999-01-01 00:00:00+00'
+        AND least(created_at, updated_at, started_at, completed_at) >= '1970-01-01 00:00:00+00'
+    )
 );
 CREATE INDEX idx_jobs_claim
     ON background_jobs (job_type, priority DESC, scheduled_for)

@@ -1,0 +1,62 @@
+"""`make demo` as a stranger runs it: on a folder of its own, twice, beside a program that holds its port."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from deployments.demo import DEMO_PORT
+from tests.running import process
+
+WITHIN = 170.0
+
+
+@pytest.fixture
+def taken_port() -> Iterator[None]:
+    """Another program holds the demo's usual port, or had it already."""
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            other.bind(("127.0.0.1", DEMO_PORT))
+            other.listen()
+        except OSError:
+            pass
+        yield
+
+
+def _demo(folder: Path) -> str:
+    # What the environment says of databases and mail servers is left alone.
+    elsewhere = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "SMTP_URL": "smtp://127.0.0.1:1"}
+    with process("-m", "deployments.cli", "demo", JOB_QUEUE_DATA_DIR=str(folder), **elsewhere) as child:
+        assert child.exit_code(within=WITHIN) == 0, child.output[-3000:]
+        return child.output
+
+
+@pytest.mark.usefixtures("taken_port")
+def test_the_demo_runs_to_the_last_mail_and_a_second_time_sends_nothing_twice(tmp_path: Path) -> None:
+    folder = tmp_path / "data folder"
+    first = _demo(folder)
+    assert "DATABASE_URL is set and left alone" in first
+    assert "Traceback" not in first
+    assert re.search(r"queued 500 opportunities", first)
+    offers = re.search(r"process_opportunity_offer\D+(\d+)\D+(\d+)\D+(\d+)", first)
+    mails = re.search(r"send_promotion\D+(\d+)\D+(\d+)\D+(\d+)", first)
+    assert offers is not None and offers.groups() == ("500", "0", "0")
+    assert mails is not None and int(mails[1]) > 0 and int(mails[2]) > 0 and int(mails[3]) == 0
+    written = sorted(path.name for path in (folder / "outbox").glob("*.eml"))
+    assert f"e-mails written: {len(written)}" in first
+
+    second = _demo(folder)
+    assert "there already" in second
+    # The rest of the sample is worked on; what was sent stays as it was.
+    again = sorted(path.name for path in (folder / "outbox").glob("*.eml"))
+    assert set(written) <= set(again)
+    assert f"e-mails written: {len(again) - len(written)}" in second
+
+    left = [child for child in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(child.info["cmdline"] or ())]
+    assert left == []
