@@ -25,9 +25,12 @@ GONE_AFTER_GRACE_SECONDS = 4.5
 
 def run_worker(types: tuple[str, ...] = ()) -> int:
     """Runs shifts until SIGTERM, SIGINT or `jobs drain`; leaves the process with 0, or 1 when it could not go on."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for chatty in ("httpx", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    # By force: Prefect has set up the root logger when it was imported, for warnings only.
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True
+    )
+    for ours in ("models", "tasks", "flows", "jobs"):
+        logging.getLogger(ours).setLevel(logging.INFO)
     received: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:

@@ -10,8 +10,9 @@ import asyncio
 import hashlib
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
+from weakref import WeakValueDictionary
 
 import psycopg
 
@@ -40,47 +41,49 @@ async def exclusive(key: str, *, patience: float) -> AsyncIterator[None]:
     """
     locks = _locks()
     number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], signed=True)
+    taken = AlreadyRunningError(f"{key} is being done by another job, and was not done after {patience:g} s")
     loop = asyncio.get_running_loop()
     deadline = loop.time() + patience
-    while not await locks.take(number):
-        if loop.time() >= deadline:
-            raise AlreadyRunningError(f"{key} is being done by another job, and was not done after {patience:g} s")
-        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+    # First among ourselves, so that at most one job of this loop asks the database about this lock.
+    own = locks.own(number)
     try:
-        yield
+        async with asyncio.timeout(patience):
+            await own.acquire()
+    except TimeoutError:
+        raise taken from None
+    try:
+        while not await locks.take(number):
+            if loop.time() >= deadline:
+                raise taken
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        try:
+            yield
+        finally:
+            await locks.give_back(number)
     finally:
-        await locks.give_back(number)
+        own.release()
 
 
 class _Locks:
     """The locks of one event loop."""
 
     def __init__(self) -> None:
-        # A session gets its own lock a second time, so what is held here must be known here.
-        self._held: set[int] = set()
+        self._own: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
         self._turn = asyncio.Lock()
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._at_end: AsyncGenerator[None, None] | None = None
 
+    def own(self, number: int) -> asyncio.Lock:
+        """The lock among the jobs of this loop; PostgreSQL grants a session its own lock a second time."""
+        return self._own.setdefault(number, asyncio.Lock())
+
     async def take(self, number: int) -> bool:
-        if number in self._held:
-            return False
-        self._held.add(number)
-        taken = False
-        try:
-            taken = await self._ask("SELECT pg_try_advisory_lock(%s)", number)
-        finally:
-            if not taken:
-                self._held.discard(number)
-        return taken
+        return await self._ask("SELECT pg_try_advisory_lock(%s)", number)
 
     async def give_back(self, number: int) -> None:
-        try:
+        # When the connection broke meanwhile, the lock went with it.
+        with suppress(psycopg.OperationalError):
             await self._ask("SELECT pg_advisory_unlock(%s)", number)
-        except psycopg.OperationalError:
-            pass  # the connection broke, and the lock went with it
-        finally:
-            self._held.discard(number)
 
     async def _ask(self, question: str, number: int) -> bool:
         async with self._turn:

@@ -6,6 +6,7 @@ The migrations create them; a test holds the two against each other. The hot pat
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -14,7 +15,9 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    ColumnElement,
     DateTime,
+    Dialect,
     Double,
     ForeignKey,
     Identity,
@@ -23,6 +26,8 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Text,
+    TypeDecorator,
+    cast,
     desc,
     text,
 )
@@ -51,6 +56,24 @@ def _timestamp(*, nullable: bool = True, default_now: bool = False) -> Any:
     )
 
 
+class _Json(TypeDecorator[Any]):
+    """JSONB that is always readable: PostgreSQL takes depths and numbers from plain SQL that Python's parser refuses."""
+
+    impl = JSONB
+    cache_ok = True
+
+    def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        return cast(column, Text)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return {"unreadable": value[:1000]}
+
+
 class BackgroundJob(SQLModel, table=True):
     """One job. The first thirteen columns are the guide's to the letter."""
 
@@ -58,7 +81,7 @@ class BackgroundJob(SQLModel, table=True):
 
     id: str = Field(sa_column=Column(Text, primary_key=True, server_default=text("new_job_id()")))
     job_type: str = Field(sa_column=Column(String(JOB_TYPE_LENGTH), nullable=False))
-    payload: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False, server_default=text("'{}'::jsonb")))
+    payload: dict[str, Any] = Field(sa_column=Column(_Json, nullable=False, server_default=text("'{}'::jsonb")))
     status: str = Field(
         default=JobStatus.PENDING, sa_column=Column(String(20), nullable=False, server_default=text("'pending'"))
     )
@@ -84,7 +107,7 @@ class BackgroundJob(SQLModel, table=True):
     )
     progress: float | None = Field(default=None, sa_column=Column(Double, comment="Reported share done, 0 to 1."))
     progress_note: str | None = Field(default=None, sa_column=Column(Text))
-    result: Any | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
+    result: Any | None = Field(default=None, sa_column=Column(_Json(none_as_null=True)))
     flow_run_id: str | None = Field(
         default=None, sa_column=Column(Text, comment="Prefect flow run of the last attempt.")
     )

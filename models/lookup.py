@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy.orm import defer
 from sqlmodel import col, desc, select
 
 from models import database
@@ -18,7 +19,7 @@ MOST_ROWS = 1000
 def newest_jobs(
     *, status: str | None = None, job_type: str | None = None, limit: int = 20, before: datetime | None = None
 ) -> list[BackgroundJob]:
-    """The newest jobs by `created_at`, of one status or type or of all.
+    """The newest jobs by `created_at`, of one status or type or of all; without payload and result, which may be long.
 
     Raises:
         ValueError: for a status there is not, or a limit outside 1..1000.
@@ -28,6 +29,7 @@ def newest_jobs(
     if not 1 <= limit <= MOST_ROWS:
         raise ValueError(f"limit: expected 1 to {MOST_ROWS}, got {limit}")
     query = select(BackgroundJob).order_by(desc(col(BackgroundJob.created_at))).limit(limit)
+    query = query.options(defer(BackgroundJob.payload), defer(BackgroundJob.result))  # type: ignore[arg-type]
     if status is not None:
         query = query.where(BackgroundJob.status == status)
     if job_type is not None:

@@ -7,7 +7,6 @@ import json
 from dataclasses import dataclass
 
 from models import database
-from models.sql import statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +27,11 @@ class MessageKey:
 async def begin_sending(key: MessageKey, channel: str) -> bool:
     """Writes down that the message is about to go out; False when it went out already."""
     async with database.async_engine().begin() as connection:
-        rows = await connection.exec_driver_sql(
-            statement("begin_sending"),
+        added = await connection.exec_driver_sql(
+            "INSERT INTO messages (id, customer_id, kind, subject_id, channel)"
+            " VALUES (%(id)s, %(customer_id)s, %(kind)s, %(subject_id)s, %(channel)s)"
+            # No index is named: of two inserts at once, either of the two unique ones may be what stops the second.
+            " ON CONFLICT DO NOTHING RETURNING id",
             {
                 "id": key.id,
                 "customer_id": key.customer_id,
@@ -38,10 +40,18 @@ async def begin_sending(key: MessageKey, channel: str) -> bool:
                 "channel": channel,
             },
         )
-        return rows.first() is not None
+        if added.first() is not None:
+            return True
+        found = await connection.exec_driver_sql(
+            "SELECT sent_at IS NULL FROM messages WHERE id = %(id)s", {"id": key.id}
+        )
+        return bool(found.scalar_one())
 
 
-async def record_sent(key: MessageKey) -> None:
-    """Writes down that the message went out; the first time counts."""
+async def record_sent(key: MessageKey, channel: str) -> None:
+    """Writes down that the message went out, and by which channel; the first time counts."""
     async with database.async_engine().begin() as connection:
-        await connection.exec_driver_sql(statement("record_sent"), {"id": key.id})
+        await connection.exec_driver_sql(
+            "UPDATE messages SET sent_at = now(), channel = %(channel)s WHERE id = %(id)s AND sent_at IS NULL",
+            {"id": key.id, "channel": channel},
+        )

@@ -46,13 +46,13 @@ async def send_once(key: MessageKey, mail: Mail) -> bool:
         if not await begin_sending(key, "outbox"):
             return False
         made = await outbox.keep(key.id, content)
-        await record_sent(key)
+        await record_sent(key, "outbox")
         return made
     async with exclusive(f"mail {key.id}", patience=PATIENCE_SECONDS):
         if not await begin_sending(key, "smtp"):
             return False
         await smtp_pool(server).send(sender.address, mail.to.address, content)
-        await record_sent(key)
+        await record_sent(key, "smtp")
     return True
 
 

@@ -104,6 +104,9 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
 @pytest.fixture(scope="session")
 def prefect_api() -> Iterator[str]:
     """The API URL of a Prefect server of this test run."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
     from deployments.prefect_server import PrefectServer
 
     port = int(os.environ["PREFECT_API_URL"].rsplit(":", 1)[1].partition("/")[0])
@@ -113,6 +116,9 @@ def prefect_api() -> Iterator[str]:
         assert server.port == port, "another program took the port meanwhile"
         server.wait()
         yield server.api_url
+        # What is unsent when the server goes, Prefect tries to send for a minute while this process exits.
+        EventsWorker.drain_all(timeout=10)
+        APILogWorker.drain_all(timeout=10)
     finally:
         server.stop()
 

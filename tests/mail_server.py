@@ -1,4 +1,4 @@
-"""A real SMTP server on a free loopback port, and what the mail tests share besides."""
+"""A real SMTP server on a free loopback port, which does what a test tells it to."""
 
 from __future__ import annotations
 
@@ -6,21 +6,17 @@ import asyncio
 import inspect
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.parser import BytesParser
 from email.policy import default
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
-import psycopg
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from models import database
-
-T = TypeVar("T")
 #: What a hook may answer to a command: a reply line, or None for the usual one. It may be `async def`.
 Answer = Callable[[Envelope], str | None | Awaitable[str | None]]
 
@@ -142,61 +138,3 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """Runs it on an event loop of its own, which leaves no connection of the async engine to the next one."""
-
-    async def main() -> T:
-        try:
-            return await work
-        finally:
-            await database.async_engine().dispose()
-
-    return asyncio.run(main())
-
-
-def rows(query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-    with psycopg.connect(database.database_url()) as connection:
-        return connection.execute(query.encode(), parameters).fetchall()
-
-
-def execute(query: str, *parameters: Any) -> None:
-    with psycopg.connect(database.database_url()) as connection:
-        connection.execute(query.encode(), parameters)
-
-
-def add_customer(
-    customer_id: str = "c1", *, name: str = "Anna Smith", email: str | None = "anna@example.com", tier: str = "standard"
-) -> str:
-    execute("INSERT INTO customers (id, name, email, tier) VALUES (%s, %s, %s, %s)", customer_id, name, email, tier)
-    return customer_id
-
-
-def add_promotion(
-    promotion_id: str = "p1",
-    *,
-    subject: str = "Clean carpets for spring",
-    body: str = "We clean your carpets.\n\nBook now.",
-    discount: str = "10",
-    tier: str | None = None,
-    minimum: str = "0",
-    active: bool = True,
-) -> str:
-    execute(
-        "INSERT INTO promotions (id, name, subject, body, discount_percent, tier, minimum_value, active)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-        promotion_id, promotion_id, subject, body, discount, tier, minimum, active,
-    )  # fmt: skip
-    return promotion_id
-
-
-def add_opportunity(
-    opportunity_id: str = "o1", *, customer: str | None = "c1", status: str = "new", value: str | None = "1234.50"
-) -> str:
-    execute(
-        "INSERT INTO opportunities (id, customer_id, title, status, estimated_value)"
-        " VALUES (%s, %s, 'Carpets', %s, %s)",
-        opportunity_id, customer, status, value,
-    )  # fmt: skip
-    return opportunity_id

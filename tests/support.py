@@ -93,6 +93,13 @@ def worker_row(worker_id: str, *, job_types: Sequence[str] = ("note",), beat_age
     )
 
 
+def held_by(worker_id: str | None, *, age: float = 1.0, **columns: Any) -> str:
+    """A running job, claimed that many seconds ago."""
+    job_id = insert(status="processing", worker_id=worker_id, **columns)
+    query("UPDATE background_jobs SET started_at = now() - %s * interval '1 second' WHERE id = %s", age, job_id)
+    return job_id
+
+
 def claimer(*job_types: str, worker: str = "worker-1", most: int = 50, fair_every: int = 1000) -> Claimer:
     return Claimer(
         worker_id=worker, job_types=job_types or ("note",), fair_every=fair_every, batch_limit=lambda name: most

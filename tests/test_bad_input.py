@@ -1,33 +1,24 @@
-"""Bad input: refused at the door with a clear message, or, written by plain SQL, failed for good without harm to others.
+"""Bad input is refused at the door, with what was expected and what came; nothing of it is stored.
 
-Ten thousand generated ones: 4,000 by add_job, 3,500 by add_batch, 2,500 rows.
+Ten thousand generated ones: 4,000 by `add_job`, 3,500 by `add_batch`, and 2,500 rows in `test_bad_rows.py`.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
-import anyio
-import psycopg
 import pytest
-from anyio.from_thread import start_blocking_portal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
-from support import claim_all, claimer, job_type, known, query, value
+from support import job_type, known, value
 
-from flows.recorder import Recorder
 from models import InvalidJobError, job_queue
-from models import database as databases
-from models.claims import Claim
 from models.door import PAYLOAD_LIMIT_BYTES
-from models.registry import JobType
-from tasks.batch import Batch
 
 
 class Anything(BaseModel):
@@ -54,6 +45,10 @@ def _anywhere(bad: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
     ), max_leaves=3).map(lambda inner: {"text": inner})  # fmt: skip
 
 
+def _note_with(**bad: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({"type": st.just("note"), **bad})
+
+
 circular: dict[str, Any] = {}
 circular["self"] = circular
 
@@ -67,8 +62,8 @@ not_json = st.one_of(
 bad_payloads = st.one_of(
     st.tuples(st.just("free"), _anywhere(not_json)),
     st.tuples(st.just("free"), st.dictionaries(st.integers() | st.binary(), st.just(1), min_size=1, max_size=3)),
-    st.tuples(st.just("free"), st.integers(200, 3_000).map(_nested)),
-    st.tuples(st.just("free"), st.integers(0, 500).map(lambda n: {"a": "ü" * (PAYLOAD_LIMIT_BYTES // 2 + n)})),
+    st.tuples(st.just("free"), st.integers(205, 3_000).map(_nested)),
+    st.tuples(st.just("free"), st.sampled_from([{"a": "ü" * (PAYLOAD_LIMIT_BYTES // 2)}, {"a": [0] * 350_000}])),
     st.tuples(
         st.sampled_from(["note", "free"]),
         st.lists(st.integers()) | any_text | st.integers() | st.floats() | st.binary() | st.sampled_from([NOTE, {1}]),
@@ -102,10 +97,10 @@ bad_jobs = st.one_of(
             lambda name: name not in ("note", "free")
         ))}
     ),  # fmt: skip
-    st.fixed_dictionaries({"type": st.just("note"), "priority": bad_numbers | st.none() | st.integers(11) | st.integers(max_value=0)}),
-    st.fixed_dictionaries({"type": st.just("note"), "max_retries": bad_numbers | st.integers(1_001) | st.integers(max_value=-1)}),
-    st.fixed_dictionaries({"type": st.just("note"), "scheduled_for": bad_times}),
-    st.fixed_dictionaries({"type": st.just("note"), "unique_key": bad_keys}),
+    _note_with(priority=bad_numbers | st.none() | st.integers(11) | st.integers(max_value=0)),
+    _note_with(max_retries=bad_numbers | st.integers(1_001) | st.integers(max_value=-1)),
+    _note_with(scheduled_for=bad_times),
+    _note_with(unique_key=bad_keys),
 )
 good_jobs = st.just({"type": "note", "payload": {"text": "fine"}})
 bad_entries = st.one_of(
@@ -128,7 +123,7 @@ def types(database: str) -> Iterator[None]:
 
 def _says_what_was_expected(refusal: InvalidJobError) -> None:
     message = str(refusal)
-    assert re.search(r"expected .+ got |does not fit \w+: .+ got |expected .+; (got|'type' is missing)", message, re.DOTALL), message
+    assert re.search(r"expected .+[ ,;](got |'type' is missing)|does not fit \w+: .+ got ", message, re.DOTALL), message
     assert len(message.encode()) < 3_000, "bounded, and fit for any log"
 
 

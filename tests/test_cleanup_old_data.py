@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from mail_server import execute, rows
+from crm_rows import execute, rows
 from pydantic import ValidationError
 
 from models import database as database_module

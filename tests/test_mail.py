@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from hypothesis import example, given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from models.mailbox import Mailbox
@@ -87,6 +88,7 @@ def test_plain_words_stay_readable_in_the_file() -> None:
     assert b"Subject: Clean carpets, 10% off (this week only)!\r\n" in content
 
 
+@examples(deadline=None)
 @given(
     name=st.text(max_size=120) | st.just(ENCODED_NEWLINE) | st.from_regex(r"[ ,;:<>@\"()a-z.\\=?]+", fullmatch=True),
     subject=st.text(max_size=120) | st.just(ENCODED_NEWLINE) | st.text("=?utf-8qb_0DA \r\n:", max_size=60),
@@ -154,6 +156,7 @@ def test_amounts_and_texts_are_written_for_people() -> None:
     assert paragraphs(" \n ") == []
 
 
+@examples(deadline=None)
 @given(share=st.floats(0, 0.5), message_id=st.text(), retries=st.integers(0, 5))
 def test_a_demonstrations_failures_are_the_same_each_time_and_never_the_last_attempt(
     share: float, message_id: str, retries: int

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import httpx
@@ -25,6 +28,10 @@ HOUR_MS = 3_600_000
 def add(type: str, jobs: int = 1, *, priority: int = 5, max_retries: int | None = None, **payload: Any) -> list[str]:
     job = {"type": type, "payload": payload, "priority": priority, "max_retries": max_retries}
     return job_queue.add_batch([job] * jobs)
+
+
+def completed(rows: Rows, job_id: str) -> bool:
+    return bool(rows.job(job_id)["status"] == "completed")
 
 
 @contextmanager
@@ -135,7 +142,7 @@ def test_whatever_a_processor_raises_ends_its_own_job_only(samples: Rows, type: 
     assert {what: samples.failures(job_id)[0]["error_class"] for what, job_id in raising.items()} == kinds
     assert samples.count("completed") == len(neighbours)
     assert (summary.completed, summary.failed) == (len(neighbours), len(kinds))
-    assert samples.job(raising["NUL"])["error_message"] == "a \\x00 and a lone \\udc00 surrogate".replace("dc00", "d800")
+    assert samples.job(raising["NUL"])["error_message"] == "a \\x00 and a lone \\ud800 surrogate"
 
 
 def test_results_are_stored_odd_ones_too(samples: Rows) -> None:
@@ -180,9 +187,7 @@ def test_a_type_that_nobody_knows_stays_untouched(samples: Rows) -> None:
 def test_a_drain_waits_for_the_jobs_of_other_workers(samples: Rows) -> None:
     samples.all("INSERT INTO workers (worker_id, host, pid, job_types) VALUES ('other', 'elsewhere', 1, '{noop}')")
     (job_id,) = add("noop")
-    samples.all(
-        "UPDATE background_jobs SET status = 'processing', worker_id = 'other', started_at = now() WHERE id = %s", job_id
-    )
+    samples.all("UPDATE background_jobs SET status = 'processing', worker_id = 'other', started_at = now()")
     with draining() as drain:
         drain.join(3)
         assert drain.is_alive()
@@ -242,12 +247,10 @@ def test_plain_sql_wakes_an_idle_worker(samples: Rows) -> None:
     with worker("noop", JOB_QUEUE_POLL_INTERVAL=str(HOUR_MS)) as child:
         worker_id = ready(child, samples)
         until(lambda: samples.one("SELECT waiting FROM workers WHERE worker_id = %s", worker_id), what="idleness")
-        # Past the second looks of a worker that has just gone idle.
-        assert not child._process.poll()
-        threading.Event().wait(3)
+        time.sleep(3)  # past the second looks of a worker that has just gone idle
         for _ in range(3):
             job_id = samples.one("INSERT INTO background_jobs (job_type) VALUES ('noop') RETURNING id")
-            until(lambda job_id=job_id: samples.job(job_id)["status"] == "completed", seconds=15, what="the job")
+            until(partial(completed, samples, job_id), seconds=15, what="the job")
 
 
 NOTEBOOK = """
@@ -372,8 +375,6 @@ def test_an_async_processor_called_in_a_flow_is_retried_by_prefect() -> None:
     @flow(name="offer-async")
     async def offer() -> Any:
         return await sample_processors.direct_async({"name": "ada"})
-
-    import asyncio
 
     assert asyncio.run(offer()) == "ADA"
     assert len(sample_processors.calls) == 3

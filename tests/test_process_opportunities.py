@@ -7,9 +7,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from crm_rows import add_customer, add_opportunity, add_promotion, execute, rows
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
-from mail_server import add_customer, add_opportunity, add_promotion, execute, rows
 
 from flows import process_opportunities as flow_module
 from models import database as database_module
@@ -64,6 +65,7 @@ def test_ages_are_counted_in_utc() -> None:
     assert determine_urgency(None, created, TODAY) == "high"
 
 
+@examples(deadline=None)
 @given(first=st.none() | days, second=days, age=days, moved=st.none() | days)
 def test_urgency_never_falls_when_the_close_comes_nearer(
     first: int | None, second: int, age: int, moved: int | None
@@ -84,6 +86,7 @@ def test_urgency_never_falls_when_the_close_comes_nearer(
         assert urgency(min(first, second)) >= urgency(max(first, second))
 
 
+@examples(deadline=None)
 @given(closes_in=st.none() | days, younger=days, older=days)
 def test_urgency_never_falls_with_age_and_rises_by_one_step_at_most(
     closes_in: int | None, younger: int, older: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -9,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from crm_rows import add_customer, add_opportunity, add_promotion, execute, rows
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
-from mail_server import add_customer, add_opportunity, add_promotion, execute, rows, run
 from sqlalchemy import event
 
 from models import database as database_module
@@ -76,7 +78,7 @@ def test_the_queued_mail_can_be_sent_as_it_stands(configure: Any, tmp_path: Path
     process()
     send_promotion = registry.load()["send_promotion"]
 
-    run(send_promotion.run(send_promotion.payload.model_validate(queued_mails()[0][2])))
+    asyncio.run(send_promotion.run(send_promotion.payload.model_validate(queued_mails()[0][2])))
 
     assert len(list(outbox.outbox().glob("*.eml"))) == 1
 
@@ -256,6 +258,7 @@ def test_an_offer_takes_four_statements_in_one_transaction() -> None:
     assert "FOR UPDATE" in seen[0]
 
 
+@examples(deadline=None)
 @given(
     value=st.decimals(0, 9_999_999_999, places=2),
     discount=st.decimals(0, 100, places=2),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mail_server import add_customer, add_opportunity, add_promotion, execute, rows, run
+from crm_rows import add_customer, add_opportunity, add_promotion, execute, rows
 
 from models import registry
 from models.unsubscribe import unsubscribe
@@ -55,7 +55,7 @@ def test_the_customer_gets_the_promotion_with_a_way_out() -> None:
     add_customer(name="Anna Müller")
     add_promotion(body="Clean carpets.\nAll of them.\n\nCall us.", discount="12.50")
 
-    result = run(job())
+    result = asyncio.run(job())
 
     (mail,) = mails_in_outbox()
     text, html = texts(mail)
@@ -78,7 +78,7 @@ def test_an_offer_puts_its_price_into_the_mail() -> None:
     add_opportunity(customer=add_customer())
     execute("INSERT INTO offers VALUES ('f1', 'o1', 'p1', 1111.05, 10)")
 
-    run(job(opportunity="o1"))
+    asyncio.run(job(opportunity="o1"))
 
     for part in texts(mails_in_outbox()[0]):
         assert "$1,111.05" in part and "10% off" in part and "offer=f1" in part and "50%" not in part
@@ -88,14 +88,14 @@ def test_the_mails_link_unsubscribes_and_nothing_is_sent_from_then_on() -> None:
     add_customer()
     add_promotion()
     add_promotion("p2")
-    run(job())
+    asyncio.run(job())
     token = str(mails_in_outbox()[0]["List-Unsubscribe"]).strip("<>").rpartition("/")[2]
 
     assert not unsubscribe(token[:-1] + ("A" if token[-1] != "A" else "B"))
     assert unsubscribe(token)
     assert unsubscribe(token)
 
-    assert run(job(promotion="p2")) == {"skipped": "unsubscribed"}
+    assert asyncio.run(job(promotion="p2")) == {"skipped": "unsubscribed"}
     assert len(mails_in_outbox()) == 1
     assert len(sent()) == 1
 
@@ -108,7 +108,7 @@ def test_stored_text_is_data_and_comes_out_as_it_stands(text: str) -> None:
     add_customer(name=f"Anna {text}")
     add_promotion(subject=f"Spring {text}", body=f"Body {text}\n\n{text}")
 
-    run(job())
+    asyncio.run(job())
 
     (mail,) = mails_in_outbox()
     assert mail["Subject"] == f"Spring {text}"
@@ -120,7 +120,7 @@ def test_stored_text_is_no_html() -> None:
     add_customer(name="Anna <b>&")
     add_promotion(subject="<i>Spring</i>", body="<script>alert('hi')</script>")
 
-    run(job())
+    asyncio.run(job())
 
     text, html = texts(mails_in_outbox()[0])
     assert "<script>alert('hi')</script>" in text and "Anna <b>&" in text
@@ -156,7 +156,7 @@ def test_what_no_retry_can_mend_fails_for_good(
     execute("INSERT INTO offers VALUES ('f1', 'theirs', 'p1', 10, 10)")
 
     with pytest.raises(PermanentError) as refused:
-        run(job(customer, promotion, opportunity))
+        asyncio.run(job(customer, promotion, opportunity))
 
     assert message in str(refused.value)
     assert mails_in_outbox() == []
@@ -168,8 +168,8 @@ def test_a_promotion_that_is_over_is_not_sent_but_an_offer_stands() -> None:
     add_opportunity()
     execute("INSERT INTO offers VALUES ('f1', 'o1', 'p1', 10, 10)")
 
-    assert run(job()) == {"skipped": "promotion not active"}
-    assert "message_id" in run(job(opportunity="o1"))
+    assert asyncio.run(job()) == {"skipped": "promotion not active"}
+    assert "message_id" in asyncio.run(job(opportunity="o1"))
 
 
 def test_a_demonstrations_failure_is_retried_and_the_mail_goes_out(configure: Any) -> None:
@@ -193,7 +193,7 @@ def test_a_demonstrations_failure_is_retried_and_the_mail_goes_out(configure: An
             failed[number] = len(left)
         return failed
 
-    failed = run(main())
+    failed = asyncio.run(main())
 
     assert failed[1] > 0 and failed[3] == 0
     assert len(mails_in_outbox()) == 20

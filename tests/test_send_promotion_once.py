@@ -15,7 +15,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from mail_server import MailServer, add_customer, add_promotion, execute, rows, run
+from crm_rows import add_customer, add_promotion, execute, rows
+from mail_server import MailServer
 
 from models import database as database_module
 from models import exclusive, registry
@@ -63,8 +64,8 @@ def test_run_twice_the_mail_goes_out_once(channel: str, configure: Any) -> None:
     with MailServer() as server:
         if channel == "smtp":
             configure(SMTP_URL=server.url())
-        assert "message_id" in run(job())
-        assert run(job()) == {"skipped": "already sent"}
+        assert "message_id" in asyncio.run(job())
+        assert asyncio.run(job()) == {"skipped": "already sent"}
 
         assert len(server.received) + len(mails_in_outbox()) == 1
         assert [row[4:] for row in sent()] == [(channel, True)]
@@ -80,7 +81,7 @@ def test_of_jobs_for_the_same_pair_at_the_same_time_one_sends(channel: str, conf
     with MailServer() as server:
         if channel == "smtp":
             configure(SMTP_URL=server.url())
-        results = run(at_once())
+        results = asyncio.run(at_once())
 
         assert len(server.received) + len(mails_in_outbox()) == 1
     assert sorted(len(result) and next(iter(result)) for result in results) == ["message_id"] + ["skipped"] * 7
@@ -101,10 +102,10 @@ def test_a_job_waits_for_another_worker_that_sends_the_same_and_then_gives_way(
         other.execute("SELECT pg_advisory_lock(%s)", number)
 
         with pytest.raises(exclusive.AlreadyRunningError, match="is being done by another job"):
-            run(job())
+            asyncio.run(job())
         other.execute("SELECT pg_advisory_unlock(%s)", number)
 
-        assert "message_id" in run(job())
+        assert "message_id" in asyncio.run(job())
         assert len(server.received) == 1
 
 
@@ -125,7 +126,7 @@ def test_a_lock_whose_connection_broke_is_taken_on_a_new_one(configure: Any) -> 
     add_promotion("p2")
     with MailServer() as server:
         configure(SMTP_URL=server.url())
-        run(main(server))
+        asyncio.run(main(server))
 
         assert len(server.received) == 2
 
@@ -133,12 +134,12 @@ def test_a_lock_whose_connection_broke_is_taken_on_a_new_one(configure: Any) -> 
 def test_a_file_that_was_written_before_a_kill_is_not_written_again() -> None:
     add_customer()
     add_promotion()
-    run(job())
+    asyncio.run(job())
     (written,) = outbox.outbox().glob("*.eml")
     before = written.read_bytes()
     execute("UPDATE messages SET sent_at = NULL")
 
-    assert run(job()) == {"skipped": "already sent"}
+    assert asyncio.run(job()) == {"skipped": "already sent"}
 
     assert written.read_bytes() == before
     assert len(mails_in_outbox()) == 1
@@ -163,8 +164,8 @@ def test_killed_between_acceptance_and_record_it_is_sent_once_more_with_the_same
         assert sent()[0][-1] is False
 
         server.on_accepted = lambda: None
-        assert "message_id" in run(job())
-        assert run(job()) == {"skipped": "already sent"}
+        assert "message_id" in asyncio.run(job())
+        assert asyncio.run(job()) == {"skipped": "already sent"}
 
         assert len(server.received) == 2
         assert len({str(mail.message["Message-ID"]) for mail in server.received}) == 1
@@ -177,9 +178,9 @@ def test_a_server_that_is_down_fails_the_attempt_and_the_next_one_sends(configur
     server = MailServer()
     configure(SMTP_URL=server.url())
     with pytest.raises(SmtpError, match="connection failed"):
-        run(job())
+        asyncio.run(job())
     with server:
-        assert "message_id" in run(job())
+        assert "message_id" in asyncio.run(job())
         assert [mail.recipients for mail in server.received] == [["anna@example.com"]]
 
 
@@ -191,10 +192,10 @@ def test_a_refused_mail_is_not_recorded_as_sent(reply: str, for_good: bool, conf
         configure(SMTP_URL=server.url())
         server.on_recipient = lambda envelope: reply
         with pytest.raises(PermanentError if for_good else SmtpError, match=reply):
-            run(job())
+            asyncio.run(job())
         assert sent()[0][-1] is False
         server.on_recipient = lambda envelope: None
-        assert "message_id" in run(job())
+        assert "message_id" in asyncio.run(job())
 
 
 def test_no_connection_of_the_pool_is_held_while_the_mail_server_is_slow(configure: Any) -> None:
@@ -218,6 +219,6 @@ def test_no_connection_of_the_pool_is_held_while_the_mail_server_is_slow(configu
     with MailServer() as server:
         configure(SMTP_URL=server.url(f"?connections={count}"))
         server.on_recipient = wait_for_everybody
-        run(main())
+        asyncio.run(main())
 
         assert len(server.received) == count

@@ -3,7 +3,10 @@
 -- that another worker is taking are passed over.
 -- A job lost twice is taken alone: first in line it comes without the others, behind others it stays.
 WITH candidate AS MATERIALIZED (
-    SELECT head.id, head.lost_count, row_number() OVER () AS place
+    SELECT
+        head.id, head.lost_count,
+        -- The first one's losses in every row: joined to the first row, stale statistics compared each with each.
+        row_number() OVER in_turn AS place, first_value(head.lost_count) OVER in_turn AS first_losses
     FROM unnest(%(priorities)s::int[]) AS lane (priority)
     CROSS JOIN LATERAL (
         SELECT job.id, job.lost_count
@@ -18,13 +21,13 @@ WITH candidate AS MATERIALIZED (
         LIMIT %(most)s
         FOR UPDATE SKIP LOCKED
     ) AS head
+    WINDOW in_turn AS (ROWS UNBOUNDED PRECEDING)
     LIMIT %(most)s
 ),
 chosen AS (
-    SELECT candidate.id
+    SELECT id
     FROM candidate
-    CROSS JOIN (SELECT lost_count >= %(alone_after)s AS alone FROM candidate WHERE place = 1) AS first
-    WHERE CASE WHEN first.alone THEN candidate.place = 1 ELSE candidate.lost_count < %(alone_after)s END
+    WHERE CASE WHEN first_losses >= %(alone_after)s THEN place = 1 ELSE lost_count < %(alone_after)s END
 )
 UPDATE background_jobs AS job
 SET status = 'processing',

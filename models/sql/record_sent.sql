@@ -1,1 +1,0 @@
-UPDATE messages SET sent_at = now() WHERE id = %(id)s AND sent_at IS NULL

@@ -1,0 +1,178 @@
+"""Stopping workers, with real signals: in time, with exit code 0, and every unfinished job back in the queue."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from flows.process_jobs import process_jobs
+from models import job_queue
+from models.rescue import rescue_lost_jobs
+from tests.running import Process, Rows, process, ready, until, worker
+
+pytestmark = pytest.mark.usefixtures("prefect_api")
+
+GRACE = 2
+#: What is promised: gone within the grace period and five seconds.
+GONE = GRACE + 5
+IN_CHILD = {"JOB_QUEUE_GRACE_PERIOD": str(GRACE)}
+
+
+def load(job_type: str, jobs: int = 300, **payload: Any) -> list[str]:
+    return job_queue.add_batch([{"type": job_type, "payload": {"seconds": 60, **payload}}] * jobs)
+
+
+def until_busy(rows: Rows, job_type: str, jobs: int) -> None:
+    until(lambda: rows.count("processing", job_type) >= jobs, what="the load")
+
+
+def assert_all_back(rows: Rows, job_type: str) -> None:
+    """Every job is pending, due at once, and nothing was counted against it."""
+    states = rows.all(
+        "SELECT DISTINCT status, retry_count, lost_count, worker_id, started_at, scheduled_for <= now() AS due"
+        " FROM background_jobs WHERE job_type = %s", job_type,
+    )
+    expected = {"retry_count": 0, "lost_count": 0, "worker_id": None, "started_at": None, "due": True}
+    assert states == [{"status": "pending", **expected}]
+    assert rows.one("SELECT count(*) FROM job_failures") == 0
+
+
+def flow_run_states(rows: Rows, api: str) -> set[str]:
+    """The states in Prefect of all flow runs whose names this test's jobs ever had."""
+    found = rows.all("SELECT DISTINCT flow_run_id FROM background_jobs WHERE flow_run_id IS NOT NULL")
+    runs = [row["flow_run_id"] for row in found]
+    assert runs
+    return {httpx.get(f"{api}/flow_runs/{run}").json()["state_type"] for run in runs}
+
+
+def stop(child: Process, number: int = signal.SIGTERM) -> tuple[int, float]:
+    """Sends the signal; the exit code and the seconds it took."""
+    sent = child.send(number)
+    code = child.exit_code(within=GONE + 10)
+    return code, time.monotonic() - sent
+
+
+@pytest.mark.parametrize("job_type", ["nap", "stubborn", "block", "block_loop"])
+def test_sigterm_under_load(samples: Rows, prefect_api: str, job_type: str) -> None:
+    """Jobs that could be interrupted, ignore it, block a thread, or block the event loop: it makes no difference."""
+    load(job_type)
+    with worker(job_type, **IN_CHILD) as child:
+        until_busy(samples, job_type, 150)
+        if job_type != "nap":
+            until(lambda: samples.effects(note="began"), what="the first start")
+        code, seconds = stop(child)
+        print(f"{job_type}: stopped after {seconds:.1f} s")
+        assert code == 0, child.output
+        assert seconds < GONE
+        assert_all_back(samples, job_type)
+        assert samples.one("SELECT count(*) FROM workers WHERE stopped_at IS NULL") == 0
+        assert flow_run_states(samples, prefect_api) <= {"COMPLETED", "CRASHED", "CANCELLED"}
+        assert "Traceback" not in child.output
+
+
+def test_an_idle_worker_stops_at_once(samples: Rows) -> None:
+    with worker("nap") as child:
+        worker_id = ready(child, samples)
+        until(lambda: samples.one("SELECT waiting FROM workers WHERE worker_id = %s", worker_id), what="idleness")
+        code, seconds = stop(child, signal.SIGINT)
+        print(f"idle: stopped after {seconds:.1f} s")
+        assert code == 0, child.output
+        assert seconds < 5
+
+
+def test_jobs_that_end_within_the_grace_period_are_recorded(samples: Rows) -> None:
+    load("effect", 20, seconds=3)
+    load("nap", 20)
+    with worker("effect", "nap", JOB_QUEUE_GRACE_PERIOD="5") as child:
+        until_busy(samples, "effect", 20)
+        until_busy(samples, "nap", 20)
+        code, seconds = stop(child)
+        assert code == 0, child.output
+        assert 3 - 1 < seconds < 5 + 5
+    assert samples.count("completed", "effect") == samples.effects(note="done") == 20
+    assert_all_back(samples, "nap")
+
+
+def test_a_second_sigterm_does_no_harm(samples: Rows) -> None:
+    load("nap")
+    with worker("nap", **IN_CHILD) as child:
+        until_busy(samples, "nap", 150)
+        began = child.send(signal.SIGTERM)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+            time.sleep(0.3)
+            child.send(number)
+        assert child.exit_code(within=GONE) == 0
+        assert time.monotonic() - began < GONE
+    assert_all_back(samples, "nap")
+
+
+def test_drain_stops_workers_and_waits_for_them(samples: Rows) -> None:
+    load("nap")
+    with worker("nap", **IN_CHILD) as child:
+        until_busy(samples, "nap", 150)
+        with process("-m", "deployments.cli", "drain", "--timeout", "30") as drain:
+            assert drain.exit_code() == 0, drain.output
+            assert ": stopped" in drain.output
+        assert child.exit_code(within=5) == 0
+    assert_all_back(samples, "nap")
+
+
+@pytest.mark.parametrize("job_type", ["nap", "stubborn", "block"])
+def test_sigterm_to_the_flow_in_a_main_thread(samples: Rows, prefect_api: str, job_type: str) -> None:
+    load(job_type)
+    environment = {"JOB_QUEUE_MODULES": "tests.sample_processors", **IN_CHILD}
+    with process("flows/process_jobs.py", **environment) as child:
+        until_busy(samples, job_type, 150)
+        code, seconds = stop(child)
+        print(f"flow, {job_type}: stopped after {seconds:.1f} s")
+        assert code in (0, -signal.SIGTERM, 128 + signal.SIGTERM), child.output
+        assert seconds < GONE
+        assert_all_back(samples, job_type)
+        until(lambda: flow_run_states(samples, prefect_api) <= {"COMPLETED", "CRASHED", "CANCELLED"}, what="the end")
+
+
+def test_a_worker_that_slept_through_its_lease_finishes_nothing(samples: Rows, database: str) -> None:
+    """SIGSTOP, the lease runs out (told to the database instead of waited for), others do the work, SIGCONT."""
+    jobs = load("nap", 30, seconds=4)
+    with worker("nap", **IN_CHILD) as child:
+        sleeper = ready(child, samples)
+        until_busy(samples, "nap", 30)
+        time.sleep(1)  # claimed is not begun
+        child.send(signal.SIGSTOP)
+        samples.all("UPDATE workers SET beat_at = now() - interval '31 seconds' WHERE worker_id = %s", sleeper)
+        with psycopg.connect(database, autocommit=True) as connection:
+            assert rescue_lost_jobs(connection) == 30
+        assert process_jobs(drain=True).completed == 30
+        before = samples.all("SELECT * FROM background_jobs ORDER BY id")
+        child.send(signal.SIGCONT)
+        # Its jobs end at once, or its first heartbeat interrupts them.
+        until(
+            lambda: samples.one("SELECT beat_at > now() - interval '5 seconds' FROM workers WHERE pid = %s", child.pid),
+            what="the heartbeat",
+        )
+        time.sleep(1)
+        refused = samples.one("SELECT count(*) FROM job_failures WHERE error_class = 'LeaseLost'")
+        print(f"{refused} late finishes refused")
+        code, _ = stop(child)
+        assert code == 0, child.output
+    assert samples.all("SELECT * FROM background_jobs ORDER BY id") == before
+    assert {row["status"] for row in before} == {"completed"}
+    assert {row["lost_count"] for row in before} == {1}
+    assert sleeper not in {row["worker_id"] for row in before}
+    assert samples.one("SELECT sum(completed) FROM job_metrics") == len(jobs)
+
+
+def test_a_job_that_ends_the_event_loop_ends_its_worker_and_is_counted(samples: Rows, database: str) -> None:
+    (culprit,) = job_queue.add_batch([{"type": "ends_loop", "payload": {"kills": True, "seconds": 60}}])
+    with worker("ends_loop", **IN_CHILD) as child:
+        assert child.exit_code(within=30) == 1, child.output
+        assert "the event loop has ended" in child.output
+    with psycopg.connect(database, autocommit=True) as connection:
+        assert rescue_lost_jobs(connection) == 1
+    assert (samples.job(culprit)["status"], samples.job(culprit)["lost_count"]) == ("pending", 1)
+
