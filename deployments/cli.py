@@ -20,6 +20,7 @@ from models import actions, database, job_queue, lookup, registry
 from models.crm_import import CrmImportError
 from models.door import InvalidJobError
 from models.embedded import EmbeddedPostgresError
+from models.schema import SchemaError, ensure_schema
 from models.settings import SettingsError, settings
 
 app = App(
@@ -35,7 +36,7 @@ _PLAIN_ERRORS = (
     SettingsError,
     InvalidJobError,
     registry.ProcessorImportError,
-    database.SchemaError,
+    SchemaError,
     EmbeddedPostgresError,
     CrmImportError,
     psycopg.OperationalError,
@@ -234,7 +235,7 @@ def types(*, json_: Json = False) -> int:
 @app.command
 def migrate(*, json_: Json = False) -> int:
     """Create the schema, or bring it up to date."""
-    applied = database.ensure_schema(database.database_url(), upgrade=True)
+    applied = ensure_schema(database.database_url(), upgrade=True)
     if json_:
         output.print_json({"applied": applied})
     else:

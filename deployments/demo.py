@@ -71,9 +71,11 @@ def run_demo() -> int:
 
 def _own_surroundings() -> None:
     """The demo uses the embedded database and the outbox, whatever the environment says."""
-    for name in ("DATABASE_URL", "SMTP_URL"):
-        if os.environ.pop(name, None):
+    for name, value in (("DATABASE_URL", settings().database_url), ("SMTP_URL", settings().smtp_url)):
+        if value is not None:
             console.print(f"{name} is set and left alone: the demo uses its own", style="yellow")
+        # Empty rather than unset: a `.env` file may name it too.
+        os.environ[name] = ""
     os.environ["JOB_QUEUE_DEMO_MAIL_FAILURES"] = str(MAIL_FAILURES)
     settings.cache_clear()
 

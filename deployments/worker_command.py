@@ -10,6 +10,7 @@ import threading
 import time
 from types import FrameType
 
+from flows.shift import SHIFT_MINUTES
 from flows.shifts import LAST_WORDS_SECONDS, Shifts
 from models import database
 from models.lease import request_stop
@@ -23,7 +24,7 @@ TURN_SECONDS = 0.1
 GONE_AFTER_GRACE_SECONDS = 4.5
 
 
-def run_worker(types: tuple[str, ...] = ()) -> int:
+def run_worker(types: tuple[str, ...] = (), *, minutes: float = SHIFT_MINUTES) -> int:
     """Runs shifts until SIGTERM, SIGINT or `jobs drain`; leaves the process with 0, or 1 when it could not go on."""
     # By force: Prefect has set up the root logger when it was imported, for warnings only.
     logging.basicConfig(
@@ -38,7 +39,7 @@ def run_worker(types: tuple[str, ...] = ()) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, note)
-    shifts = Shifts(job_types=types or None)
+    shifts = Shifts(job_types=types or None, minutes=minutes)
     shifts.start()
     print(f"worker {shifts.worker.worker_id} is running {shifts.worker.concurrency} batches at once; Ctrl-C stops it")
     sys.stdout.flush()

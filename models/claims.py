@@ -3,11 +3,13 @@
 Strict priority starves, so every n-th claim serves the lane (a job type at one priority) whose head has waited longest,
 whatever its priority. With k older jobs, n jobs a claim and L lanes, a job waits for at most n-th * (k / n + L) claims
 under any overload: each fair claim takes the oldest heads there are, and a lane can be served out of order at most once
-before its head is younger than the job that waits.
+before its head is younger than the job that waits. (Jobs that were lost twice run alone: each of them is a whole claim.
+Workers count their turns each for itself, so W of them may claim W * n-th times before all have had a fair turn.)
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -90,26 +92,38 @@ class Claimer:
     job_types: Sequence[str]
     fair_every: int
     batch_limit: Callable[[str], int]
-    _claims: int = field(default=0, init=False)
+    _turn: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Anywhere in the round: workers that are started anew before their tenth claim make fair ones all the same.
+        self._turn = random.randrange(self.fair_every)
 
     def claim(self, flow_run_id: str | None = None) -> Claim | NothingDue:
         """Takes the jobs that are to run next, or says when to look again."""
-        with database.transaction() as connection:
-            lanes = _lanes(connection, self.job_types)
-        due = [lane for lane in lanes if lane.due_in <= 0]
-        fair = (self._claims + 1) % self.fair_every == 0
-        due.sort(key=lambda lane: (lane.due_in,) if fair else (-lane.priority, lane.due_in))
-        tried: set[str] = set()
-        for lane in due:
-            # A fair claim tries lane by lane; an urgent one takes the whole type in the order of its priorities.
-            if not fair and lane.job_type in tried:
-                continue
-            tried.add(lane.job_type)
+        fair = (self._turn + 1) % self.fair_every == 0
+        # A fair claim tries lane by lane; an urgent one takes the whole type in the order of its priorities.
+        for lane in self._oldest_lanes() if fair else self._urgent_lanes():
             jobs = self._take(lane, (lane.priority,) if fair else _URGENT_FIRST, flow_run_id)
             if jobs:
-                self._claims += 1
+                self._turn += 1
                 return Claim(lane.job_type, jobs)
-        return NothingDue(min((lane.due_in for lane in lanes), default=None))
+        return NothingDue(min((lane.due_in for lane in self._lanes()), default=None))
+
+    def _urgent_lanes(self) -> list[_Lane]:
+        """Of each type the most urgent lane that is due, the most urgent first."""
+        return sorted(self._lanes(only_urgent=True), key=lambda lane: (-lane.priority, lane.due_in))
+
+    def _oldest_lanes(self) -> list[_Lane]:
+        """All lanes that are due, the one that has waited longest first."""
+        return sorted((lane for lane in self._lanes() if lane.due_in <= 0), key=lambda lane: lane.due_in)
+
+    def _lanes(self, *, only_urgent: bool = False) -> list[_Lane]:
+        with database.transaction() as connection:
+            connection.execute(statement("along_the_indexes"))
+            rows = connection.execute(
+                statement("lanes"), {"job_types": list(self.job_types), "only_urgent": only_urgent}
+            ).fetchall()
+        return [_Lane(*row) for row in rows]
 
     def _take(self, lane: _Lane, priorities: Sequence[int], flow_run_id: str | None) -> list[ClaimedJob]:
         most = self.batch_limit(lane.job_type)
@@ -141,19 +155,13 @@ class Claimer:
 
     def due_within(self, seconds: float) -> bool:
         """Whether a job of a known type that is not held is being processed by anyone, or pending and due by then."""
+        if any(lane.due_in <= seconds for lane in self._lanes()):
+            return True
         with database.transaction() as connection:
-            if any(lane.due_in <= seconds for lane in _lanes(connection, self.job_types)):
-                return True
             row = connection.execute(
                 statement("count_processing"), {"job_types": list(self.job_types)}
             ).fetchone()
         return row is not None and row[0] > 0
-
-
-def _lanes(connection: psycopg.Connection[Any], job_types: Sequence[str]) -> list[_Lane]:
-    connection.execute(statement("along_the_indexes"))
-    rows = connection.execute(statement("lanes"), {"job_types": list(job_types)}).fetchall()
-    return [_Lane(*row) for row in rows]
 
 
 def _allowed(connection: psycopg.Connection[Any], job_type: str, most: int) -> int:

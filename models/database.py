@@ -7,24 +7,20 @@ import threading
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel import Session
 
-from models.embedded import EmbeddedPostgres
+from models.embedded import EmbeddedPostgres, ThrowAwayPostgres
+from models.schema import CONNECT_TIMEOUT_SECONDS, ensure_schema
 from models.settings import settings
 
-if TYPE_CHECKING:
-    from alembic.config import Config
-
-#: Taken while the schema is made or upgraded, so that processes that start together do it once. Any constant would do.
-_MIGRATION_LOCK = 0x6469727466726565
-#: A server that does not answer in this many seconds is reported instead of waited for.
-CONNECT_TIMEOUT_SECONDS = 10
+_DIALECT = "postgresql+psycopg://"
+#: The pools connect with libpq's own URL: SQLAlchemy's takes fewer forms of it.
+_CONNECT: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_SECONDS, "application_name": "dirtfree-jobs"}
 
 _lock = threading.RLock()
 _engine: Engine | None = None
@@ -32,15 +28,11 @@ _engine: Engine | None = None
 _async_engines: dict[asyncio.AbstractEventLoop, tuple[AsyncEngine, AsyncGenerator[None, None]]] = {}
 
 
-class SchemaError(RuntimeError):
-    """The database's schema is not the one this code needs."""
-
-
 @cache
 def _embedded() -> EmbeddedPostgres:
     if settings().persistence:
         return EmbeddedPostgres(settings().data_dir)
-    return EmbeddedPostgres.throw_away()
+    return ThrowAwayPostgres()
 
 
 def database_url() -> str:
@@ -68,7 +60,7 @@ def engine() -> Engine:
         if _engine is None:
             url = database_url()
             ensure_schema(url, upgrade=settings().database_url is None)
-            _engine = create_engine(_sqlalchemy_url(url), **_pool_options())
+            _engine = create_engine(_DIALECT, creator=lambda: psycopg.connect(url, **_CONNECT), **_pool_options())
         return _engine
 
 
@@ -83,7 +75,10 @@ def async_engine() -> AsyncEngine:
             del _async_engines[ended]
         if loop not in _async_engines:
             engine()
-            made = create_async_engine(_sqlalchemy_url(database_url()), **_pool_options())
+            url = database_url()
+            made = create_async_engine(
+                _DIALECT, async_creator=lambda: psycopg.AsyncConnection.connect(url, **_CONNECT), **_pool_options()
+            )
             _async_engines[loop] = made, _dispose_at_the_end(made)
         return _async_engines[loop][0]
 
@@ -111,12 +106,7 @@ def _pool_options() -> dict[str, Any]:
         "pool_pre_ping": True,
         # The connection used last is the one whose plans and caches are warm: a first claim takes 10 ms, a warm one 2.
         "pool_use_lifo": True,
-        "connect_args": {"connect_timeout": CONNECT_TIMEOUT_SECONDS, "application_name": "dirtfree-jobs"},
     }
-
-
-def _sqlalchemy_url(url: str) -> str:
-    return url.replace("postgresql://", "postgresql+psycopg://", 1)
 
 
 def session() -> Session:
@@ -174,70 +164,3 @@ def dispose() -> None:
         if _embedded.cache_info().currsize:
             _embedded().stop()
             _embedded.cache_clear()
-
-
-def ensure_schema(url: str, *, upgrade: bool) -> list[str]:
-    """Compares the schema with this code's and upgrades it if asked to.
-
-    Returns:
-        The revisions that were applied, oldest first; empty when there was nothing to do.
-
-    Raises:
-        SchemaError: when it is out of date and `upgrade` is false, or newer than this code.
-    """
-    with psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_SECONDS) as connection:
-        found = _revision(connection)
-        if found == _head():
-            return []
-        if not upgrade:
-            raise SchemaError(
-                f"the database's schema is at revision {found or 'none'}, this code needs {_head()}: run `jobs migrate`"
-            )
-        connection.execute("SELECT pg_advisory_lock(%s)", [_MIGRATION_LOCK])
-        return _upgrade(url, _revision(connection))
-
-
-def _revision(connection: psycopg.Connection[Any]) -> str | None:
-    row = connection.execute("SELECT to_regclass('alembic_version')").fetchone()
-    if row is None or row[0] is None:
-        return None
-    row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    return row[0] if row else None
-
-
-@cache
-def _head() -> str:
-    # The files are numbered; reading the folder is 300 ms faster than importing Alembic for it.
-    versions = Path(__file__).with_name("migrations") / "versions"
-    return max(path.name.partition("_")[0] for path in versions.glob("[0-9]*.py"))
-
-
-def _upgrade(url: str, found: str | None) -> list[str]:
-    from alembic import command
-    from alembic.script import ScriptDirectory
-
-    config = _alembic_config()
-    scripts = ScriptDirectory.from_config(config)
-    known = [script.revision for script in scripts.walk_revisions()][::-1]
-    if found is not None and found not in known:
-        raise SchemaError(
-            f"the database's schema is at revision {found}, which this code does not know (it knows up to {_head()}): "
-            "deploy the newer code, or use another database"
-        )
-    applied = known[known.index(found) + 1 :] if found else known
-    migrating = create_engine(_sqlalchemy_url(url))
-    try:
-        with migrating.begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-    finally:
-        migrating.dispose()
-    return applied
-
-
-def _alembic_config() -> Config:
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
-    return config

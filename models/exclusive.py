@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 import psycopg
 
 from models import database
+from models.schema import CONNECT_TIMEOUT_SECONDS
 
 #: How often a taken lock is asked for again.
 LOOK_AGAIN_SECONDS = 0.1
@@ -102,7 +103,7 @@ class _Locks:
                 # Past any pooler: it would hand each statement to another session.
                 database.listen_url(),
                 autocommit=True,
-                connect_timeout=database.CONNECT_TIMEOUT_SECONDS,
+                connect_timeout=CONNECT_TIMEOUT_SECONDS,
                 application_name="dirtfree-jobs-locks",
                 keepalives_idle=5,
                 keepalives_interval=5,

@@ -30,6 +30,7 @@ from sqlalchemy import (
     cast,
     desc,
     text,
+    type_coerce,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import Field, SQLModel
@@ -57,13 +58,13 @@ def _timestamp(*, nullable: bool = True, default_now: bool = False) -> Any:
 
 
 class _Json(TypeDecorator[Any]):
-    """JSONB that is always readable: PostgreSQL takes depths and numbers from plain SQL that Python's parser refuses."""
+    """JSONB that can always be read: plain SQL may have put in depths and numbers that Python's parser refuses."""
 
     impl = JSONB
     cache_ok = True
 
     def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
-        return cast(column, Text)
+        return type_coerce(cast(column, Text), self)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         if value is None:

@@ -19,6 +19,7 @@ import psycopg
 
 from models import database
 from models.rescue import LEASE_SECONDS, UnknownTypeWatch, rescue_lost_jobs
+from models.schema import CONNECT_TIMEOUT_SECONDS
 from models.sql import statement
 
 logger = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ class Lease:
         """Ends the beats and says so in `workers`; what the worker still held by then is anybody's to rescue."""
         self._stopping.set()
         if self._thread.ident is not None:
-            self._thread.join(timeout=database.CONNECT_TIMEOUT_SECONDS)
+            self._thread.join(timeout=CONNECT_TIMEOUT_SECONDS)
         try:
             self._connected().execute(
                 "UPDATE workers SET stopped_at = now(), waiting = false WHERE worker_id = %s", [self.worker_id]

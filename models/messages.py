@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from models import database
+
+_SAME = "customer_id = %(customer_id)s AND kind = %(kind)s AND subject_id = %(subject_id)s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +34,11 @@ async def begin_sending(key: MessageKey, channel: str) -> bool:
             " VALUES (%(id)s, %(customer_id)s, %(kind)s, %(subject_id)s, %(channel)s)"
             # No index is named: of two inserts at once, either of the two unique ones may be what stops the second.
             " ON CONFLICT DO NOTHING RETURNING id",
-            {
-                "id": key.id,
-                "customer_id": key.customer_id,
-                "kind": key.kind,
-                "subject_id": key.subject_id,
-                "channel": channel,
-            },
+            {"id": key.id, "channel": channel, **asdict(key)},
         )
         if added.first() is not None:
             return True
-        found = await connection.exec_driver_sql(
-            "SELECT sent_at IS NULL FROM messages WHERE id = %(id)s", {"id": key.id}
-        )
+        found = await connection.exec_driver_sql(f"SELECT sent_at IS NULL FROM messages WHERE {_SAME}", asdict(key))
         return bool(found.scalar_one())
 
 
@@ -52,6 +46,6 @@ async def record_sent(key: MessageKey, channel: str) -> None:
     """Writes down that the message went out, and by which channel; the first time counts."""
     async with database.async_engine().begin() as connection:
         await connection.exec_driver_sql(
-            "UPDATE messages SET sent_at = now(), channel = %(channel)s WHERE id = %(id)s AND sent_at IS NULL",
-            {"id": key.id, "channel": channel},
+            f"UPDATE messages SET sent_at = now(), channel = %(channel)s WHERE {_SAME} AND sent_at IS NULL",
+            {"channel": channel, **asdict(key)},
         )

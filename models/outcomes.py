@@ -139,7 +139,7 @@ def storable(text: str) -> str:
 #: where a word begins only: anywhere, 4,000 characters without a space took 40 ms, and a batch has a thousand messages.
 _VALUES = re.compile(
     r"""'[^']*' | "[^"]*" | [0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12} | 0x[0-9a-f]+ | (?<!\S)[^\s@]+@\S+
-    | \d+(?:[.,:]\d+)*(?:e[+-]?\d+)?""",
+    | -?\d+(?:[.,:]\d+)*(?:e[+-]?\d+)?""",
     re.IGNORECASE | re.VERBOSE,
 )
 

@@ -43,7 +43,7 @@ async def promotion_mail(customer_id: str, promotion_id: str, opportunity_id: st
                 "customer_id": customer_id,
                 "promotion_id": promotion_id,
                 "opportunity_id": opportunity_id,
-                "message_id": promotion_key(customer_id, promotion_id).id,
+                "kind": promotion_key(customer_id, promotion_id).kind,
             },
         )
         return PromotionMail(*rows.one())

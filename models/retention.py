@@ -11,8 +11,6 @@ from models.sql import statement
 
 #: A transaction of 5,000 jobs takes 60 ms (a million rows, measured): nobody waits, and it is not all overhead.
 CHUNK_ROWS = 5_000
-#: With stale statistics the planner reads and sorts all old rows for each chunk: 800 ms instead of 60.
-_ALONG_THE_INDEX = "SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_seqscan = off"
 #: Minutes are for the last two days' charts ...
 MINUTES_KEPT = "48 hours"
 #: ... hours and the audit log for a year and the month it is compared with.
@@ -45,7 +43,8 @@ def delete_old_jobs(days: int, *, chunk_rows: int = CHUNK_ROWS) -> Iterator[Dele
     after, deleted = "-infinity", chunk_rows
     while deleted == chunk_rows:
         with database.transaction() as connection:
-            connection.execute(_ALONG_THE_INDEX)
+            # With stale statistics the planner reads and sorts all old rows for each chunk: 800 ms instead of 60.
+            connection.execute(statement("along_the_indexes"))
             row = connection.execute(
                 statement("delete_old_jobs"), {"after": after, "cutoff": cutoff, "most": chunk_rows}
             ).fetchone()

@@ -194,7 +194,9 @@ def libpq_url(url: str) -> str:
     """
     scheme, separator, rest = url.strip().partition("://")
     if not separator or scheme.partition("+")[0] not in {"postgres", "postgresql"}:
-        raise ValueError(f"expected a postgres:// or postgresql:// URL, got the scheme {scheme[:20]!r}")
+        # Without "://" what is in front may be a user's name and password.
+        got = f"the scheme {scheme[:20]!r}" if separator else "something without a scheme"
+        raise ValueError(f"expected a postgres:// or postgresql:// URL, got {got}")
     return f"postgresql://{rest}"
 
 

@@ -83,25 +83,17 @@ def processor(
         TypeError: when the function does not take exactly one payload model.
         ValueError: when a number is out of range, or the name is taken by another function.
     """
-    if function is None:
-        return functools.partial(
-            _declare,
-            retries=retries,
-            retry_delay_seconds=retry_delay_seconds,
-            retry_jitter_factor=retry_jitter_factor,
-            timeout_seconds=timeout_seconds,
-            batch_size=batch_size,
-            namespace=sys._getframe(1).f_locals,
-        )
-    return _declare(
-        function,
+    declare = functools.partial(
+        _declare,
         retries=retries,
         retry_delay_seconds=retry_delay_seconds,
         retry_jitter_factor=retry_jitter_factor,
         timeout_seconds=timeout_seconds,
         batch_size=batch_size,
+        # Where the annotation of a function that is defined in another one is looked up.
         namespace=sys._getframe(1).f_locals,
     )
+    return declare if function is None else declare(function)
 
 
 def _declare(
@@ -153,13 +145,14 @@ def _declare(
 def _check_policy(
     name: str, retries: int, jitter: float, timeout: float | None, batch_size: int | None
 ) -> None:
+    # Asked for what is right, so that NaN, of which no comparison is true, is refused too.
     if not 0 <= retries <= _MOST_DELAYS:
         raise ValueError(f"{name}: retries: expected 0 to {_MOST_DELAYS}, got {retries}")
-    if jitter < 0:
+    if not jitter >= 0:
         raise ValueError(f"{name}: retry_jitter_factor: expected 0 or more, got {jitter}")
-    if timeout is not None and timeout <= 0:
+    if timeout is not None and not timeout > 0:
         raise ValueError(f"{name}: timeout_seconds: expected more than 0 or None, got {timeout}")
-    if batch_size is not None and batch_size < 1:
+    if batch_size is not None and not batch_size >= 1:
         raise ValueError(f"{name}: batch_size: expected 1 or more or None, got {batch_size}")
 
 
@@ -182,7 +175,7 @@ def _delays(declared: Delays) -> tuple[float, ...]:
         declared = declared(_MOST_DELAYS)
     if isinstance(declared, int | float):
         declared = [declared]
-    if any(delay < 0 for delay in declared):
+    if not all(delay >= 0 for delay in declared):
         raise ValueError(f"retry_delay_seconds: expected no negative delay, got {declared}")
     return tuple(min(float(delay), registry.LONGEST_RETRY_DELAY_SECONDS) for delay in declared[:_MOST_DELAYS])
 

@@ -41,6 +41,7 @@ import pytest  # noqa: E402
 from deployments.prefect_settings import apply_prefect_settings  # noqa: E402
 from models import database, door, registry  # noqa: E402
 from models.embedded import EmbeddedPostgres  # noqa: E402
+from models.schema import ensure_schema  # noqa: E402
 from models.settings import settings  # noqa: E402
 from tests.running import Rows  # noqa: E402
 
@@ -65,7 +66,7 @@ def migrated(cluster: str) -> Iterator[str]:
     """A migrated database, as this process's and its children's DATABASE_URL."""
     os.environ["DATABASE_URL"] = cluster
     settings.cache_clear()
-    database.ensure_schema(cluster, upgrade=True)
+    ensure_schema(cluster, upgrade=True)
     yield cluster
     database.dispose()
     del os.environ["DATABASE_URL"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,13 @@ def until(
         assert time.monotonic() < deadline, f"{what} did not happen within {seconds:g} s"
         time.sleep(every)
     return result
+
+
+def unused_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 class Rows:
@@ -159,3 +167,14 @@ def ready(child: Process, rows: Rows) -> str:
     found = until(row, what="the worker's start")
     assert found is not None
     return found
+
+
+@contextmanager
+def occupied(port: int) -> Iterator[None]:
+    """Another program holds this port of loopback (or had it already)."""
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with suppress(OSError):
+            other.bind(("127.0.0.1", port))
+            other.listen()
+        yield

@@ -90,7 +90,7 @@ async def long_effect(payload: Seconds) -> None:
     await effect_row("done")
 
 
-@processor(retries=5, retry_delay_seconds=0.05, retry_jitter_factor=0)
+@processor(retries=3, retry_delay_seconds=0.1)
 async def flaky(payload: Nothing) -> None:
     """Fails for a fifth of all attempts: which ones depends on the job and the attempt alone."""
     job = current_job()

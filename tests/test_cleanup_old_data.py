@@ -102,7 +102,7 @@ def test_a_job_that_somebody_holds_is_left_for_the_next_time() -> None:
 def test_the_walk_goes_along_the_index_whatever_the_statistics_say() -> None:
     add_jobs(3000, status="completed", created="40 days", ended="40 days")
     with database_module.transaction() as connection:
-        connection.execute(retention._ALONG_THE_INDEX)
+        connection.execute(statement("along_the_indexes"))
         parameters = {"after": "-infinity", "cutoff": "2030-01-01", "most": 10}
         text = statement("delete_old_jobs").replace("%(cutoff)s", "%(cutoff)s::timestamptz")
         plan = "\n".join(row[0] for row in connection.execute(f"EXPLAIN {text}".encode(), parameters).fetchall())
@@ -159,7 +159,9 @@ def test_minutes_that_come_late_are_added_to_their_hour() -> None:
     clean()
 
     assert metrics() == [(60, "a", "w", 3)]
-    assert rows("SELECT run FROM job_metrics") == [({"3": 2, "7": 2},)]
+    assert rows(
+        "SELECT failed, retried, cancelled, lost, requeued, wait_seconds, run_seconds, wait, run FROM job_metrics"
+    ) == [(4, 6, 8, 10, 12, 1.0, 3.0, {"3": 4}, {"3": 2, "7": 2})]
 
 
 def test_hours_and_audit_entries_are_kept_for_thirteen_months() -> None:

@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 import re
-import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
-import pytest
 
 from deployments.demo import DEMO_PORT
-from tests.running import process
+from tests.running import occupied, process
 
 WITHIN = 170.0
-
-
-@pytest.fixture
-def taken_port() -> Iterator[None]:
-    """Another program holds the demo's usual port, or had it already."""
-    with socket.socket() as other:
-        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            other.bind(("127.0.0.1", DEMO_PORT))
-            other.listen()
-        except OSError:
-            pass
-        yield
 
 
 def _demo(folder: Path) -> str:
@@ -37,10 +21,10 @@ def _demo(folder: Path) -> str:
         return child.output
 
 
-@pytest.mark.usefixtures("taken_port")
 def test_the_demo_runs_to_the_last_mail_and_a_second_time_sends_nothing_twice(tmp_path: Path) -> None:
     folder = tmp_path / "data folder"
-    first = _demo(folder)
+    with occupied(DEMO_PORT):
+        first = _demo(folder)
     assert "DATABASE_URL is set and left alone" in first
     assert "Traceback" not in first
     assert re.search(r"queued 500 opportunities", first)

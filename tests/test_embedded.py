@@ -29,7 +29,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from models.embedded import EmbeddedPostgres, EmbeddedPostgresError
-from models.embedded_server import Server
+from models.embedded.server import Server
 
 pytestmark = pytest.mark.timeout(120)
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="takes root to be several users")
@@ -48,8 +48,8 @@ package = types.ModuleType("models")
 package.__path__ = [sys.argv[1]]
 sys.modules["models"] = package
 import psycopg
-import models.embedded_binaries, models.embedded_throw_away
-from models.embedded import EmbeddedPostgres, EmbeddedPostgresError
+import models.embedded.binaries, models.embedded.throw_away
+from models.embedded import EmbeddedPostgres, EmbeddedPostgresError, ThrowAwayPostgres
 
 place, uid, copies = sys.argv[2], int(sys.argv[3]), sys.argv[4]
 if uid != os.geteuid():
@@ -57,7 +57,7 @@ if uid != os.geteuid():
     os.setgid(uid)
     os.setuid(uid)
 if copies:
-    models.embedded_binaries.SHARED_BINARIES = Path(copies)
+    models.embedded.binaries.SHARED_BINARIES = Path(copies)
 
 def answer(command):
     match command.split():
@@ -89,7 +89,7 @@ def query(sql):
         found = connection.execute(sql)
         return found.fetchone()[0] if found.description else found.statusmessage
 
-cluster = EmbeddedPostgres.throw_away() if place == "throw-away" else EmbeddedPostgres(Path(place))
+cluster = ThrowAwayPostgres() if place == "throw-away" else EmbeddedPostgres(Path(place))
 print("ok", flush=True)
 for line in sys.stdin:
     try:

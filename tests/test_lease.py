@@ -177,6 +177,24 @@ def test_a_worker_rescues_only_after_a_whole_lease_of_unbroken_beats(
     assert (job(lost)["updated_at"] - unbroken_from).total_seconds() >= 1.0
 
 
+def test_after_the_machine_has_slept_a_worker_lets_the_others_beat_before_it_rescues(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 1.0)
+    worker.lease.start()
+    time.sleep(1.2)  # it may rescue by now
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + 600)  # and the monotonic clock stood still
+    worker.beats()
+    worker_row("asleep too", beat_age=600)
+    theirs = held_by("asleep too", age=700)
+    awake = value("SELECT clock_timestamp()")
+
+    until(lambda: job(theirs)["status"] == "pending", what="the rescue")
+
+    assert (job(theirs)["updated_at"] - awake).total_seconds() > 0.5
+
+
 def test_a_lease_fails_what_no_worker_knows(worker: Worker) -> None:
     orphan = insert(job_type="new")
     worker.lease.start()

@@ -20,6 +20,7 @@ from mail_server import MailServer
 
 from models import database as database_module
 from models import exclusive, registry
+from models.messages import begin_sending
 from models.promotions import promotion_key
 from tasks import PermanentError, outbox
 from tasks.smtp import SmtpError
@@ -69,6 +70,15 @@ def test_run_twice_the_mail_goes_out_once(channel: str, configure: Any) -> None:
 
         assert len(server.received) + len(mails_in_outbox()) == 1
         assert [row[4:] for row in sent()] == [(channel, True)]
+
+
+def test_a_message_that_went_out_under_another_id_is_not_sent_again() -> None:
+    add_customer()
+    add_promotion()
+    execute("INSERT INTO messages VALUES ('imported', 'c1', 'send_promotion', 'p1', 'smtp', now(), now())")
+
+    assert asyncio.run(job()) == {"skipped": "already sent"}
+    assert asyncio.run(begin_sending(promotion_key("c1", "p1"), "outbox")) is False
 
 
 @pytest.mark.parametrize("channel", ["outbox", "smtp"])

@@ -35,12 +35,7 @@ WRONG = [
 SECRET = "hunter2-hunter2"
 WRONG_SECRETS = [
     ("DATABASE_URL", f"mysql://bob:{SECRET}@db", "expected a postgres:// or postgresql:// URL, got the scheme 'mysql'"),
-    pytest.param(
-        "DATABASE_URL",
-        f"b:{SECRET}@db/crm",
-        "expected a postgres:// or postgresql:// URL",
-        marks=pytest.mark.xfail(strict=True, reason="settings.libpq_url shows the scheme even where there is none"),
-    ),
+    ("DATABASE_URL", f"b:{SECRET}@db/crm", "expected a postgres:// or postgresql:// URL"),
     ("JOB_QUEUE_LISTEN_URL", f"https://bob:{SECRET}@db", "expected a postgres:// or postgresql:// URL"),
     ("SMTP_URL", f"smtp://bob:{SECRET}@host:port", "expected smtp://"),
     ("JOB_QUEUE_SIGNING_KEY", "hunter2", "expected at least 16 characters, got 7"),
@@ -119,9 +114,6 @@ def test_a_blank_url_is_none(configure: Configure, blank: str) -> None:
     assert settings().listen_url is None
 
 
-in_the_host = pytest.mark.xfail(strict=True, reason="database._sqlalchemy_url does not take all of libpq's forms")
-
-
 @pytest.mark.parametrize(
     "form",
     [
@@ -129,8 +121,8 @@ in_the_host = pytest.mark.xfail(strict=True, reason="database._sqlalchemy_url do
         "postgresql+asyncpg://postgres@/{database}?host={folder}&port={port}&connect_timeout=5",
         "postgresql:///{database}?host={folder}&port={port}&user=postgres&options=-c%20statement_timeout%3D5000",
         "postgresql://postgres@/{database}?host={folder},{folder}&port={port},{port}",
-        pytest.param("postgresql://postgres@{encoded}:{port}/{database}", marks=in_the_host),
-        pytest.param("postgresql://postgres@{encoded}:{port},{encoded}:{port}/{database}", marks=in_the_host),
+        "postgresql://postgres@{encoded}:{port}/{database}",
+        "postgresql://postgres@{encoded}:{port},{encoded}:{port}/{database}",
     ],
 )
 def test_the_engine_reaches_the_database_by_every_form(database: str, configure: Configure, form: str) -> None:

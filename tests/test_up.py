@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 import signal
-import socket
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
-import pytest
 
 from deployments.prefect_server import USUAL_PORT
-from tests.running import Process, Rows, process, until
-
-
-@pytest.fixture
-def taken_port() -> Iterator[None]:
-    """Another program holds Prefect's usual port, or had it already."""
-    with socket.socket() as other:
-        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            other.bind(("127.0.0.1", USUAL_PORT))
-            other.listen()
-        except OSError:
-            pass
-        yield
+from tests.running import Process, Rows, occupied, process, until
 
 
 def _descendants(child: Process) -> list[psutil.Process]:
@@ -48,10 +32,10 @@ def _get(url: str, body: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.usefixtures("taken_port")
 def test_the_stack_comes_up_replaces_what_dies_and_goes_down_in_order(database: str, tmp_path: Path) -> None:
     rows = Rows(database)
-    with process("-m", "deployments.cli", "up", JOB_QUEUE_DATA_DIR=str(tmp_path / "data")) as child:
+    up = process("-m", "deployments.cli", "up", JOB_QUEUE_DATA_DIR=str(tmp_path / "data"))
+    with occupied(USUAL_PORT), up as child:
         until(lambda: "Ctrl-C stops everything" in child.output or not child.running, seconds=240, what="the stack")
         assert child.running, child.output
         assert f"port {USUAL_PORT} is taken; using" in child.output
@@ -62,7 +46,8 @@ def test_the_stack_comes_up_replaces_what_dies_and_goes_down_in_order(database: 
         def completed(job_id: str) -> bool:
             return bool(rows.job(job_id)["status"] == "completed")
 
-        sql = """INSERT INTO background_jobs (job_type, payload) VALUES ('cleanup_old_data', '{"days": 30}') RETURNING id"""
+        sql = """INSERT INTO background_jobs (job_type, payload)
+            VALUES ('cleanup_old_data', '{"days": 30}') RETURNING id"""
         first = rows.one(sql)
         until(lambda: completed(first), what="the job")
 

@@ -15,9 +15,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from models import embedded_server
-from models.embedded import EmbeddedPostgres, mutex
-from models.embedded_server import (
+from models.embedded import server
+from models.embedded.server import (
     OWNER_LOCK_NAME,
     PREFIX,
     EmbeddedPostgresError,
@@ -25,6 +24,7 @@ from models.embedded_server import (
     require_unix,
     try_lock,
 )
+from models.embedded.sharing import EmbeddedPostgres, mutex
 
 with suppress(ImportError):  # Windows; `require_unix` says so
     import fcntl
@@ -34,7 +34,7 @@ EPHEMERAL_DIR_VARIABLE = "JOB_QUEUE_EPHEMERAL_DIR"
 EPHEMERAL_PREFIX = f"{PREFIX}ephemeral-"
 
 
-class ThrowAway(EmbeddedPostgres):
+class ThrowAwayPostgres(EmbeddedPostgres):
     """The cluster of a process tree: made by its first process, used by the others, gone with the first."""
 
     def __init__(self) -> None:
@@ -44,20 +44,21 @@ class ThrowAway(EmbeddedPostgres):
             EmbeddedPostgresError: when there can be no such folder, or no watchdog.
         """
         require_unix()
-        self._owner_lock: int | None = None
-        self._watchdog: subprocess.Popen[bytes] | None = None
-        inherited = os.environ.get(EPHEMERAL_DIR_VARIABLE)
-        try:
-            if not inherited:
-                _discard_abandoned()
-            super().__init__(Path(inherited or tempfile.mkdtemp(prefix=EPHEMERAL_PREFIX)), durable=False)
-            if not inherited:
-                self._own()
-        except OSError as error:
-            raise EmbeddedPostgresError(
-                f"expected to make a throw-away PostgreSQL cluster in {tempfile.gettempdir()}, got {error}: set TMPDIR "
-                "to a folder that this process can write to"
-            ) from error
+        with mutex:
+            self._owner_lock: int | None = None
+            self._watchdog: subprocess.Popen[bytes] | None = None
+            inherited = os.environ.get(EPHEMERAL_DIR_VARIABLE)
+            try:
+                if not inherited:
+                    _discard_abandoned()
+                super().__init__(Path(inherited or tempfile.mkdtemp(prefix=EPHEMERAL_PREFIX)), durable=False)
+                if not inherited:
+                    self._own()
+            except OSError as error:
+                raise EmbeddedPostgresError(
+                    f"expected to make a throw-away PostgreSQL cluster in {tempfile.gettempdir()}, got {error}: "
+                    "set TMPDIR to a folder that this process can write to"
+                ) from error
 
     def stop(self) -> None:
         """Leaves it; in the process that made it, ends and deletes it, whoever still uses it."""
@@ -84,7 +85,7 @@ class ThrowAway(EmbeddedPostgres):
         atexit.register(self.stop)
         self._watchdog = subprocess.Popen(
             # Isolated and without site-packages: 9 MB, and nothing in `models` can stand in for the standard library.
-            [sys.executable, "-I", "-S", embedded_server.__file__, str(self.data_dir)],
+            [sys.executable, "-I", "-S", server.__file__, str(self.data_dir)],
             cwd="/",
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -20,7 +20,7 @@ from functools import cached_property
 from importlib import metadata, util
 from pathlib import Path
 
-from models.embedded_server import LOG_NAME, PREFIX, EmbeddedPostgresError, Server, name_of
+from models.embedded.server import LOG_NAME, PREFIX, EmbeddedPostgresError, Server, name_of
 
 with suppress(ImportError):  # Windows; `require_unix` says so
     import pwd

@@ -6,7 +6,7 @@ Everything is known by `flock` on what is there anyway; no lock file can be dele
                               `postmaster.pid` says and whoever has that pid by now.
 `embedded.py` adds the third, on `PG_VERSION`, held by the server's users.
 
-Only the standard library is imported: `python embedded_server.py FOLDER` is the watchdog of a throw-away cluster.
+Only the standard library is imported: `python server.py FOLDER` is the watchdog of a throw-away cluster.
 """
 
 from __future__ import annotations

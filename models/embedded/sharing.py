@@ -5,8 +5,8 @@ granted, nobody else is left and the server is stopped. Joining and leaving happ
 one at a time, so that nobody joins a server that is being stopped. Locks are the kernel's: a user that was killed holds
 none, and the next to leave stops the server for it.
 
-What else is locked: `embedded_server.py`. How it is made and launched, as whom when root does it, and the settings:
-`embedded_binaries.py`. JOB_QUEUE_PERSISTENCE=false: `embedded_throw_away.py`.
+What else is locked: `server.py`. How it is made and launched, as whom when root does it, and the settings:
+`binaries.py`. JOB_QUEUE_PERSISTENCE=false: `throw_away.py`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from urllib.parse import quote
 import psycopg
 from psycopg import pq
 
-from models.embedded_binaries import Binaries, choose_account
-from models.embedded_server import (
+from models.embedded.binaries import Binaries, choose_account
+from models.embedded.server import (
     LOOK_AGAIN_SECONDS,
     STOP_SECONDS,
     EmbeddedPostgresError,
@@ -77,18 +77,6 @@ class EmbeddedPostgres:
         self._user_lock: int | None = None
         self._url: str | None = None
         _instances.add(self)
-
-    @classmethod
-    def throw_away(cls) -> EmbeddedPostgres:
-        """The throw-away cluster of this process and its children, without fsync, in a temporary folder.
-
-        The first process to ask makes the folder and tells its children in `JOB_QUEUE_EPHEMERAL_DIR` where it is;
-        stopped and deleted at that process's `stop` or exit, by a watchdog when it is killed.
-        """
-        from models.embedded_throw_away import ThrowAway  # which is one of these
-
-        with mutex:
-            return ThrowAway()
 
     @property
     def url(self) -> str:
