@@ -20,6 +20,8 @@ logger = logging.getLogger("jobs.worker")
 
 #: How often the main thread looks whether it is to stop; a signal handler may take no lock, so nobody can wake it.
 TURN_SECONDS = 0.1
+#: How long it talks to a Prefect that does not seem to listen.
+UNHEARD_SECONDS = 0.5
 #: The process is gone so long after the grace period, whatever hangs.
 GONE_AFTER_GRACE_SECONDS = 4.5
 
@@ -54,7 +56,8 @@ def run_worker(types: tuple[str, ...] = (), *, minutes: float = SHIFT_MINUTES) -
     logger.info("stopping: running jobs have %g s to end", grace)
     released = shifts.stop(grace)
     logger.info("stopped; %d unfinished jobs went back to the queue", released)
-    _last_words(min(LAST_WORDS_SECONDS, gone_by - time.monotonic()))
+    # Prefect that did not note the end of a flow run takes no events either.
+    _last_words(min(LAST_WORDS_SECONDS if shifts.noted else UNHEARD_SECONDS, gone_by - time.monotonic()))
     os._exit(exit_code)
 
 

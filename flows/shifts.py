@@ -56,6 +56,11 @@ class Shifts:
             flow_run.join(max(0.0, deadline - time.monotonic()))
         return released
 
+    @property
+    def noted(self) -> bool:
+        """Whether Prefect has noted the end of all flow runs, or never will."""
+        return not any(flow_run.is_alive() for flow_run in self._flow_runs)
+
     def _asked_to_stop(self) -> None:
         self.worker.stop_claiming()
         self.stop_requested.set()

@@ -91,9 +91,11 @@ def record(worker_id: str, outcomes: Sequence[Outcome]) -> list[Outcome]:
                 "task_run_ids": [outcome.task_run_id for outcome in ordered],
             },
         ).fetchall()
-        accepted = {row[0] for row in rows}
-        refused = [outcome for outcome in ordered if outcome.job.id not in accepted]
-        failures = [(outcome, outcome.failure) for outcome in ordered if outcome.failure and outcome.job.id in accepted]
+        # By attempt: a job that was taken away and claimed again may come with two outcomes at once.
+        accepted = set(rows)
+        done = [outcome for outcome in ordered if (outcome.job.id, outcome.job.started_at) in accepted]
+        refused = [outcome for outcome in ordered if (outcome.job.id, outcome.job.started_at) not in accepted]
+        failures = [(outcome, outcome.failure) for outcome in done if outcome.failure]
         failures += [(outcome, _refusal(outcome)) for outcome in refused]
         if failures:
             connection.execute(
@@ -111,11 +113,10 @@ def record(worker_id: str, outcomes: Sequence[Outcome]) -> list[Outcome]:
                 },
             )
         roll_up = RollUp(worker_id)
-        for outcome in ordered:
-            if outcome.job.id in accepted:
-                roll_up.attempt(
-                    outcome.job_type, outcome.job.priority, outcome.ending, waited=outcome.waited, ran=outcome.ran
-                )
+        for outcome in done:
+            roll_up.attempt(
+                outcome.job_type, outcome.job.priority, outcome.ending, waited=outcome.waited, ran=outcome.ran
+            )
         roll_up.write(connection)
     return refused
 

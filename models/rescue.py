@@ -18,6 +18,9 @@ FAIL_AFTER_LOSSES = 5
 UNKNOWN_TYPE_SECONDS = 60.0
 #: Rows a statement takes at most, so that none holds many locks for long.
 CHUNK = 1000
+#: A look for unknown types ends after this time, and the next goes on: it is the heartbeat's thread that looks, and a
+#: type that left a million jobs behind would keep it for a minute.
+LOOK_SECONDS = 1.0
 
 
 def rescue_lost_jobs(connection: psycopg.Connection[Any], *, lease: float = LEASE_SECONDS) -> int:
@@ -73,7 +76,7 @@ class UnknownTypeWatch:
                 RollUp.of((job_type, priority, "failed", jobs) for job_type, priority, jobs in events).write(connection)
             taken = sum(jobs for _, _, jobs in events)
             failed += taken
-            if taken < CHUNK:
+            if taken < CHUNK or time.monotonic() - now >= LOOK_SECONDS:
                 break
         return failed
 

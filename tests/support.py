@@ -100,11 +100,13 @@ def held_by(worker_id: str | None, *, age: float = 1.0, **columns: Any) -> str:
     return job_id
 
 
-def claimer(*job_types: str, worker: str = "worker-1", most: int = 50, fair_every: int = 10**9) -> Claimer:
-    """A claimer; without `fair_every` none of its claims is a fair one (it begins anywhere in the round)."""
-    return Claimer(
+def claimer(*job_types: str, worker: str = "worker-1", most: int = 50, fair_every: int = 1000) -> Claimer:
+    """A claimer at the beginning of its round: its claim number `fair_every` is the first fair one."""
+    made = Claimer(
         worker_id=worker, job_types=job_types or ("note",), fair_every=fair_every, batch_limit=lambda name: most
     )
+    made._turn = 0
+    return made
 
 
 def claim_all(claims: Claimer) -> list[Claim]:

@@ -89,6 +89,10 @@ def _mid_batch(rows: Rows, worker_id: str) -> bool:
     return bool(held >= 20 or not rows.count("pending"))
 
 
+def _dead(workers: list[Process]) -> list[Process]:
+    return [child for child in workers if not child.running]
+
+
 @pytest.mark.timeout(200)
 def test_a_job_that_kills_its_worker_fails_after_five_losses_and_harms_nobody_for_good(
     samples: Rows, database: str
@@ -101,7 +105,7 @@ def test_a_job_that_kills_its_worker_fails_after_five_losses_and_harms_nobody_fo
         workers = [children.enter_context(worker("maybe_kills")) for _ in range(2)]
         losses = 0
         while samples.job(killer)["status"] != "failed":
-            dead = until(lambda: [child for child in workers if not child.running], what="a worker's death")
+            dead = until(partial(_dead, workers), what="a worker's death")
             workers = [child for child in workers if child.running]
             workers += [children.enter_context(worker("maybe_kills")) for _ in dead]
             samples.all(

@@ -11,7 +11,7 @@ import pytest
 from support import held_by, insert, job, query, value, worker_row
 
 from models import database as databases
-from models import lookup
+from models import lookup, rescue
 from models.rescue import FAIL_AFTER_LOSSES, LEASE_SECONDS, UnknownTypeWatch, rescue_lost_jobs
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -143,6 +143,18 @@ def test_jobs_of_a_type_that_no_live_worker_knows_fail_once_it_was_seen_for_long
     assert job(known)["status"] == "pending"
     assert job(late)["status"] == "pending", "a job is given as long as its type"
     assert _events()["failed"] == 3
+
+
+def test_a_look_ends_in_time_for_the_next_heartbeat_however_much_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rescue, "CHUNK", 2)
+    monkeypatch.setattr(rescue, "LOOK_SECONDS", 0.0)
+    watch = UnknownTypeWatch(patience=0.0)
+    for _ in range(7):
+        insert(job_type="gone")
+    with databases.connect() as connection:
+        assert [watch.look(connection) for _ in range(2)] == [2, 2]
+        monkeypatch.setattr(rescue, "LOOK_SECONDS", 60.0)
+        assert watch.look(connection) == 3
 
 
 def test_a_type_that_a_worker_learns_in_time_or_a_gap_in_the_looks_starts_the_patience_over(

@@ -31,4 +31,4 @@ WHERE job.id = outcome.id
       WHEN job.status = 'processing' AND job.worker_id = %(worker_id)s THEN job.started_at = outcome.started_at
       ELSE false
   END
-RETURNING job.id
+RETURNING job.id, outcome.started_at

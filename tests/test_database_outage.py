@@ -1,0 +1,111 @@
+"""PostgreSQL dies or hangs under a worker: nothing is lost or done twice, and the worker stops in time all the same."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from models.embedded import EmbeddedPostgres
+from models.schema import ensure_schema
+from tests import sample_processors
+from tests.running import Rows, ready, until, worker
+
+pytestmark = pytest.mark.usefixtures("prefect_api")
+
+GRACE = 2
+JOBS = 900
+
+
+class OwnDatabase:
+    """A cluster of one test, to be killed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._postgres = EmbeddedPostgres(folder)
+        self.start()
+        ensure_schema(self.url, upgrade=True)
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(sample_processors.SCRATCH)
+
+    @property
+    def url(self) -> str:
+        return self._postgres.url
+
+    def start(self) -> None:
+        self._postgres.start()
+
+    def stop(self) -> None:
+        self._postgres.stop()
+
+    def processes(self) -> list[psutil.Process]:
+        """The postmaster and its children."""
+        with psycopg.connect(self.url) as connection:
+            (pid,) = connection.execute("SELECT pg_backend_pid()").fetchone() or (0,)
+            postmaster = psutil.Process(pid).parent()
+        assert postmaster is not None
+        return [postmaster, *postmaster.children()]
+
+    def fill(self, job_type: str, jobs: int, seconds: float) -> None:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(
+                "INSERT INTO background_jobs (job_type, payload)"
+                " SELECT %s, jsonb_build_object('seconds', %s::float8) FROM generate_series(1, %s)",
+                [job_type, seconds, jobs],
+            )
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[OwnDatabase]:
+    database = OwnDatabase(tmp_path)
+    try:
+        yield database
+    finally:
+        database.stop()
+
+
+def test_a_database_that_is_killed_under_load_costs_no_job(own: OwnDatabase) -> None:
+    own.fill("nap", JOBS, seconds=1.5)
+    with worker("nap", DATABASE_URL=own.url) as child:
+        rows = Rows(own.url)
+        ready(child, rows)
+        until(lambda: rows.count("completed") >= 150, what="the first jobs")
+        own.processes()[0].send_signal(signal.SIGKILL)
+        rows.close()
+        time.sleep(6)  # what runs ends meanwhile
+        own.start()
+        rows = Rows(own.url)
+        until(lambda: rows.count("completed") == JOBS, what="the end of all jobs")
+        # What ended in the outage was written down after it, and not done again.
+        assert rows.one("SELECT sum(completed) FROM job_metrics") == JOBS
+        assert rows.one("SELECT sum(lost + failed + retried) FROM job_metrics") == 0
+        child.send(signal.SIGTERM)
+        assert child.exit_code(within=30) == 0, child.output
+        rows.close()
+
+
+def test_a_worker_stops_in_time_while_the_database_hangs(own: OwnDatabase) -> None:
+    own.fill("nap", JOBS, seconds=60)
+    with worker("nap", DATABASE_URL=own.url, JOB_QUEUE_GRACE_PERIOD=str(GRACE)) as child:
+        rows = Rows(own.url)
+        ready(child, rows)
+        until(lambda: rows.count("processing") >= 150, what="the load")
+        hanging = own.processes()
+        for each in hanging:
+            each.suspend()
+        try:
+            sent = child.send(signal.SIGTERM)
+            code = child.exit_code(within=GRACE + 5)
+            print(f"stopped after {time.monotonic() - sent:.1f} s")
+            assert code == 0, child.output
+        finally:
+            for each in hanging:
+                each.resume()
+        # Nobody could be told: the lease will give them back.
+        assert rows.count("processing") == 150
+        assert rows.one("SELECT count(*) FROM workers WHERE stopped_at IS NULL") == 1
+        rows.close()
