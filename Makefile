@@ -7,6 +7,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	if "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo "$$p"; break; fi; done)
 BIN := .venv/bin
 TESTS ?=
+# Two at a time, a file's tests in one process: the kill tests mostly wait for leases to run out.
+TEST_PROCESSES ?= 2
 
 .PHONY: help demo up test lint bench clean
 
@@ -25,7 +27,7 @@ up: .venv/ready
 	@$(BIN)/python -m deployments.cli up
 
 test: .venv/ready
-	@$(BIN)/python -m pytest $(TESTS)
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(TESTS)
 
 lint: .venv/ready
 	$(BIN)/python -m ruff check .

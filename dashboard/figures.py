@@ -8,13 +8,15 @@ import plotly.graph_objects as go
 #: Okabe and Ito's colours, which colour-blind people tell apart.
 COMPLETED, FAILED, RETRIED = "#009E73", "#D55E00", "#E69F00"
 MEDIAN, P95 = "#0072B2", "#56B4E9"
+#: A bar is as wide as what it counts, also where the next one is an hour away.
+MINUTE_MS = 60_000
 
 
 def throughput(frame: pd.DataFrame) -> go.Figure:
     """Jobs per minute, by how they ended."""
     figure = go.Figure()
     for name, colour in (("completed", COMPLETED), ("retried", RETRIED), ("failed", FAILED)):
-        figure.add_bar(x=frame["minute"], y=frame[name], name=name, marker_color=colour)
+        figure.add_bar(x=frame["minute"], y=frame[name], name=name, marker_color=colour, width=MINUTE_MS)
     figure.update_layout(barmode="stack", title="Jobs per minute", yaxis_title="jobs", **_quiet())
     return figure
 
@@ -44,6 +46,6 @@ def _quiet() -> dict[str, object]:
     return {
         "height": 280,
         "margin": {"l": 10, "r": 10, "t": 40, "b": 10},
-        "legend": {"orientation": "h", "y": -0.2},
+        "legend": {"orientation": "h", "y": -0.3},
         "hovermode": "x unified",
     }

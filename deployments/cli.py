@@ -16,6 +16,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from deployments import output
 from deployments.prefect_settings import apply_prefect_settings
+from deployments.processes import ChildError
 from models import actions, database, job_queue, lookup, registry
 from models.crm_import import CrmImportError
 from models.door import InvalidJobError
@@ -38,6 +39,7 @@ _PLAIN_ERRORS = (
     registry.ProcessorImportError,
     SchemaError,
     EmbeddedPostgresError,
+    ChildError,
     CrmImportError,
     psycopg.OperationalError,
     sqlalchemy.exc.OperationalError,

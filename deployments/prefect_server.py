@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import sys
+import time
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import httpx
 
 from deployments.ports import LOOPBACK, free_port
 from deployments.prefect_settings import prefect_environment
-from deployments.processes import Child, wait_until
+from deployments.processes import Child, ChildError, wait_until
 from models.settings import PROJECT_ROOT, settings
 
 USUAL_PORT = 4200
@@ -54,9 +55,8 @@ class PrefectServer:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self._lock.seek(0)
-            self.port = int(self._lock.read() or 0)
             self.joined = True
+            self.port = self._others_port()
             return
         self.port = free_port(self._usual_port)
         self._lock.truncate(0)
@@ -71,14 +71,26 @@ class PrefectServer:
         )
         self._child.start()
 
+    def _others_port(self) -> int:
+        """The port that the holder of the lock writes down as soon as it has it."""
+        assert self._lock is not None
+        deadline = time.monotonic() + 5
+        while True:
+            self._lock.seek(0)
+            written = self._lock.read()
+            if written:
+                return int(written)
+            if time.monotonic() > deadline:
+                raise ChildError(f"somebody holds {self._lock.name} and starts no Prefect server: end it")
+            time.sleep(0.05)
+
     def wait(self) -> None:
         """Waits until it answers.
 
         Raises:
             ChildError: when it does not come up.
         """
-        if self._child is not None:
-            wait_until(self.healthy, child=self._child, timeout=START_TIMEOUT_SECONDS, what="the Prefect server")
+        wait_until(self.healthy, child=self._child, timeout=START_TIMEOUT_SECONDS, what="the Prefect server")
 
     def healthy(self) -> bool:
         """Whether its API answers."""
@@ -98,6 +110,8 @@ class PrefectServer:
             self._child.stop(grace=STOP_SECONDS)
             self._child = None
         if self._lock is not None:
+            if not self.joined:
+                self._lock.truncate(0)
             self._lock.close()
             self._lock = None
 

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -71,13 +71,17 @@ class Child:
             log.seek(max(0, self.log.stat().st_size - 8192))
             return "\n".join(log.read().decode("utf-8", "replace").splitlines()[-lines:])
 
+    def terminate(self) -> None:
+        """SIGTERM, if it runs."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+
     def stop(self, *, grace: float) -> int | None:
         """SIGTERM, and SIGKILL to its whole session after `grace` seconds; returns the exit code."""
         process = self._process
         if process is None:
             return None
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
+        self.terminate()
         with suppress(subprocess.TimeoutExpired):
             process.wait(grace)
         # What it started and left behind is in its session, and goes too.
@@ -86,16 +90,17 @@ class Child:
         return process.wait()
 
 
-def wait_until(ready: object, *, child: Child, timeout: float, what: str) -> None:
-    """Waits until `ready()` is true while the child lives.
+def wait_until(ready: Callable[[], bool], *, child: Child | None, timeout: float, what: str) -> None:
+    """Waits until `ready()` is true while the child lives (None: it is somebody else's).
 
     Raises:
         ChildError: when the child ends, or is not ready in time.
     """
-    assert callable(ready)
     deadline = time.monotonic() + timeout
     while not ready():
-        child.check()
+        if child is not None:
+            child.check()
         if time.monotonic() > deadline:
-            raise ChildError(f"{what} was not ready after {timeout:g} s; the end of {child.log}:\n{child.tail()}")
+            end = f"; {child.log} ends:\n{child.tail()}" if child is not None else ""
+            raise ChildError(f"{what} was not ready after {timeout:g} s{end}")
         time.sleep(0.2)

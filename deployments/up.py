@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from types import FrameType
 
 from deployments.output import console
@@ -23,14 +24,17 @@ RESTART_SECONDS = 3.0
 
 
 def run_up() -> int:
-    """Starts the stack, restarts what dies, and stops it on SIGINT or SIGTERM. Returns 0."""
+    """Starts the stack, restarts what dies, and stops it on SIGINT or SIGTERM. Returns 0.
+
+    Raises:
+        KeyboardInterrupt: when it was stopped before all was up; what was started is stopped by then.
+    """
     received: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
         received.append(number)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, note)
+    _on_signals(signal.default_int_handler)
     server = PrefectServer()
     children: list[Child] = []
     try:
@@ -45,11 +49,18 @@ def run_up() -> int:
         children = _workers(server)
         for child in children:
             child.start()
+        _on_signals(note)
         console.print(_welcome(server), highlight=False)
         _watch([*children, *([server.child] if server.child else [])], received)
     finally:
+        _on_signals(note)  # a second Ctrl-C does not leave half of it running
         _down(server, children)
     return 0
+
+
+def _on_signals(handler: Callable[[int, FrameType | None], object]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)
 
 
 def _database_place() -> str:
@@ -128,13 +139,22 @@ def _watch(children: list[Child], received: list[int]) -> None:
                 del died[child.name]
 
 
+def _drain() -> None:
+    try:
+        drain_workers(host=os.uname().nodename, timeout=settings().grace_period)
+    except Exception as error:  # whatever it is, the children are to be stopped
+        console.print(f"the workers could not be asked to end, and are stopped now: {error}", highlight=False)
+
+
 def _down(server: PrefectServer, children: list[Child]) -> None:
     if children:
         console.print("\nstopping: running jobs may end first ...")
     for child in children:
         if child.name == "prefect-worker" and child.running:
             # It would end its flow runs at once on SIGTERM; asked through the database they end by themselves.
-            drain_workers(host=os.uname().nodename, timeout=settings().grace_period)
+            _drain()
+    for child in children:
+        child.terminate()
     for child in children:
         child.stop(grace=settings().grace_period + 10)
     server.stop()

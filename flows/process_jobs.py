@@ -37,6 +37,8 @@ def process_jobs(drain: bool = True, minutes: PositiveFloat = SHIFT_MINUTES) -> 
     Else, and at the latest, it ends after `minutes`. Several of these may run at once, on as many machines as you like.
     """
     worker = standing_worker.get()
+    # For this shift only: a processor that runs this flow gets a worker of its own.
+    standing_worker.set(None)
     if worker is not None:
         return _shift(worker, drain=drain, minutes=minutes, handover=True)
     worker = Worker()

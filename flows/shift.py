@@ -24,9 +24,9 @@ logger = logging.getLogger(__name__)
 #: Prefect keeps something of every task run until its flow run ends, so a shift is bounded in both.
 SHIFT_MINUTES = 10.0
 SHIFT_TASK_RUNS = 2_000
-#: An idle worker looks again after these seconds, then sleeps until it is woken: an insert whose transaction began
-#: before `waiting` was visible does not notify.
-SECOND_LOOKS = (0.0, 0.05, 0.25, 1.0)
+#: An idle worker looks again at once and after these seconds, then sleeps until it is woken: an insert whose
+#: transaction began before `waiting` was visible does not notify.
+SECOND_LOOKS = (0.05, 0.25, 1.0)
 #: All that is due is being taken by others, or at its limit: look again soon.
 CONTENDED_SECONDS = 0.05
 #: A drain waits for jobs that come due this soon: short back-offs.
@@ -126,7 +126,6 @@ class Shift:
         """Claims and submits until the shift is over; what runs by then runs on (see `wait`)."""
         began = time.monotonic()
         looks = 0
-        waiting = False
         pause = CONTENDED_SECONDS
         while True:
             heard = self._worker.bell.rings
@@ -135,26 +134,21 @@ class Shift:
                 break
             try:
                 found = self._worker.claim(self._flow_run_id)
+                pause = CONTENDED_SECONDS
                 if found is None:
                     self._worker.bell.wait(heard, FULL_SECONDS)
-                    continue
-                if isinstance(found, Batch):
+                elif isinstance(found, Batch):
                     self._take(found)
-                    if waiting:
-                        self._worker.lease.wait_for_work(False)
-                    waiting, looks = False, 0
-                    continue
-                if self._drain and self._drained():
+                    self._worker.wait_for_work(False)
+                elif self._drain and self._drained():
                     self.summary.drained = True
                     break
-                if not waiting:
-                    self._worker.lease.wait_for_work(True)
-                    waiting = True
-                if self._worker.bell.wait(heard, self._idle_seconds(found, looks)):
-                    looks = min(looks, 1)
+                elif self._worker.wait_for_work(True):
+                    looks = 0  # what came before that was visible did not notify: look again at once
+                elif self._worker.bell.wait(heard, self._idle_seconds(found, looks)):
+                    looks = 0
                 else:
                     looks += 1
-                pause = CONTENDED_SECONDS
             except UNAVAILABLE as error:
                 logger.warning("the database does not answer, trying again: %s", str(error).strip())
                 self._worker.bell.wait(heard, pause)

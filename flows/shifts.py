@@ -64,6 +64,8 @@ class Shifts:
     def _asked_to_stop(self) -> None:
         self.worker.stop_claiming()
         self.stop_requested.set()
+        # Who called `start_polling` in a notebook does not look. In a thread, as this is one of those that end.
+        threading.Thread(target=self.stop, name="stop", daemon=True).start()
 
     def _loop(self) -> None:
         pause = FIRST_PAUSE_SECONDS

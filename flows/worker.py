@@ -93,6 +93,7 @@ class Worker:
         self._batches: set[Batch] = set()
         self._mean_run: dict[str, float] = defaultdict(lambda: SHORT_BATCH_SECONDS)
         self._claiming = True
+        self._waiting = False
         self._gone = False
         self._released: int | None = None
 
@@ -185,6 +186,15 @@ class Worker:
         return released
 
     # Its slots.
+
+    def wait_for_work(self, waiting: bool) -> bool:
+        """Says in `workers` whether it is idle and wants to be notified; True when that is news."""
+        with self._claim:
+            news = waiting != self._waiting
+            if news:
+                self.lease.wait_for_work(waiting)
+                self._waiting = waiting
+            return news
 
     @property
     def idle(self) -> bool:

@@ -149,7 +149,7 @@ def declare(job_types: dict[str, JobType]) -> None:
                 "descriptions": [row.description for row in rows],
                 "schemas": [_schema(row.payload) for row in rows],
                 "max_retries": [row.max_retries for row in rows],
-                "timeouts": [row.timeout_seconds for row in rows],
+                "timeouts": [None if row.timeout_seconds is None else float(row.timeout_seconds) for row in rows],
                 "batch_sizes": [row.batch_size for row in rows],
             },
         )

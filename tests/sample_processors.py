@@ -82,6 +82,20 @@ async def effect(payload: Seconds) -> dict[str, int]:
     return {"pid": os.getpid()}
 
 
+class Others(Payload):
+    jobs: int
+
+
+@processor(retries=0, timeout_seconds=60)
+async def goes_last(payload: Others) -> None:
+    """Ends when that many others have completed; they must not have to wait for it."""
+    async with database.async_engine().connect() as connection:
+        count = text("SELECT count(*) FROM background_jobs WHERE status = 'completed'")
+        while (await connection.scalar(count)) < payload.jobs:
+            await connection.commit()
+            await asyncio.sleep(0.1)
+
+
 @processor(retries=0, timeout_seconds=None)
 async def long_effect(payload: Seconds) -> None:
     """Leaves a row, sleeps, leaves another one."""

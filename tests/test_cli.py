@@ -14,7 +14,8 @@ from models import job_queue, lookup
 pytestmark = pytest.mark.usefixtures("database")
 
 COMMANDS = (
-    "demo", "up", "worker", "drain", "types", "add", "list", "show", "retry", "cancel", "stats", "import-crm", "migrate",
+    *("demo", "up", "worker", "drain", "types", "add", "list", "show"),
+    *("retry", "cancel", "stats", "import-crm", "migrate"),
 )
 
 
@@ -107,7 +108,7 @@ def test_types_lists_the_payloads_fields(jobs: Jobs) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("add", "no_such_type"), "expected one of cleanup_old_data"),
+        (("add", "no_such_type"), "type: expected one of"),
         (("add", "cleanup_old_data", "--payload", "{"), "expected a JSON object"),
         (("add", "cleanup_old_data", "--payload", "[1]"), "expected a JSON object"),
         (("add", "cleanup_old_data", "--priority", "11"), "1 to 10"),
@@ -116,7 +117,7 @@ def test_types_lists_the_payloads_fields(jobs: Jobs) -> None:
         (("show", "no-such-job"), "no job 'no-such-job'"),
         (("retry",), "expected one job id or more"),
         (("import-crm", "no-such-file.toml"), "no-such-file.toml"),
-        (("worker", "--types", "no_such_type"), "expected some of cleanup_old_data"),
+        (("worker", "--types", "no_such_type"), "--types: expected some of"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_message(jobs: Jobs, arguments: tuple[str, ...], said: str) -> None:

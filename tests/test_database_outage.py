@@ -19,7 +19,7 @@ from tests.running import Rows, ready, until, worker
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
 GRACE = 2
-JOBS = 900
+JOBS = 600
 
 
 class OwnDatabase:
@@ -73,10 +73,10 @@ def test_a_database_that_is_killed_under_load_costs_no_job(own: OwnDatabase) -> 
     with worker("nap", DATABASE_URL=own.url) as child:
         rows = Rows(own.url)
         ready(child, rows)
-        until(lambda: rows.count("completed") >= 150, what="the first jobs")
+        until(lambda: rows.count("completed") >= 100, what="the first jobs")
         own.processes()[0].send_signal(signal.SIGKILL)
         rows.close()
-        time.sleep(6)  # what runs ends meanwhile
+        time.sleep(4)  # what runs ends meanwhile
         own.start()
         rows = Rows(own.url)
         until(lambda: rows.count("completed") == JOBS, what="the end of all jobs")
