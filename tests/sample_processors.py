@@ -82,16 +82,16 @@ async def effect(payload: Seconds) -> dict[str, int]:
     return {"pid": os.getpid()}
 
 
-class Others(Payload):
-    jobs: int
+class After(Payload):
+    others: int
 
 
 @processor(retries=0, timeout_seconds=60)
-async def goes_last(payload: Others) -> None:
+async def goes_last(payload: After) -> None:
     """Ends when that many others have completed; they must not have to wait for it."""
     async with database.async_engine().connect() as connection:
         count = text("SELECT count(*) FROM background_jobs WHERE status = 'completed'")
-        while (await connection.scalar(count)) < payload.jobs:
+        while (await connection.scalar(count)) < payload.others:
             await connection.commit()
             await asyncio.sleep(0.1)
 

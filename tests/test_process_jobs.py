@@ -197,8 +197,8 @@ def test_a_drain_waits_for_the_jobs_of_other_workers(samples: Rows) -> None:
 def test_a_straggler_does_not_hold_up_the_others(samples: Rows, configure: Callable[..., None]) -> None:
     configure(JOB_QUEUE_CONCURRENCY=1, JOB_QUEUE_BATCH_SIZE=50)
     # One slot: its first batch has the straggler, which ends only after those of all other batches.
-    (straggler,) = add("goes_last", priority=10, jobs=400)
-    add("goes_last", 400, jobs=0)
+    (straggler,) = add("goes_last", priority=10, others=400)
+    add("goes_last", 400, others=0)
     process_jobs(drain=True)
     assert samples.job(straggler)["error_message"] is None
     assert samples.count("completed") == 401
