@@ -17,7 +17,7 @@ from models.settings import settings
 logger = logging.getLogger(__name__)
 
 #: A shift did not begin, or broke off: pauses before the next try grow from the first to the second.
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 15.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 10.0
 #: How long a stopping worker waits for Prefect to note the end of its flow runs (it takes 0.6-1.1 s) ...
 LAST_WORDS_SECONDS = 3.0
 #: ... and until when at the latest, counted from the end of the grace period.

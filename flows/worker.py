@@ -110,8 +110,9 @@ class Worker:
             self.recorder.start()
             self._wakeup.start()
         # What is imported by now (half a million objects, Prefect's mostly) stays: looking through it at every full
-        # collection took a quarter of the throughput of short jobs.
-        gc.freeze()
+        # collection took a quarter of the throughput of short jobs. Once: each freeze keeps the garbage of its moment.
+        if not gc.get_freeze_count():
+            gc.freeze()
         logger.info("worker %s knows %d job types", self.worker_id, len(self._types))
 
     def stop_claiming(self) -> None:
