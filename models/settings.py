@@ -86,7 +86,8 @@ class Settings(BaseSettings):
         None,
         alias="SMTP_URL",
         description="Mail server: smtp://user:password@host:port or smtps://..., and behind a question mark "
-        "starttls (required, auto or never) and connections (5). Without it mails are .eml files in the data folder's outbox.",
+        "starttls (required, auto or never) and connections (5). "
+        "Without it mails are .eml files in the data folder's outbox.",
     )
     mail_from: str = Field(
         "Dirt Free <hello@dirtfree.example>",
