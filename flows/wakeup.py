@@ -24,7 +24,7 @@ STOP_SECONDS = 0.5
 
 
 class WakeUp:
-    """Calls back when jobs may be due (`on_work`) or a running job was cancelled (`on_cancelled`, with its id)."""
+    """Calls back when jobs may be due (`on_work`) or a running job was cancelled (`on_cancelled`, with its attempt)."""
 
     def __init__(self, *, on_work: Callable[[], None], on_cancelled: Callable[[str], None]) -> None:
         self._on_work = on_work

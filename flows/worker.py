@@ -80,7 +80,7 @@ class Worker:
             on_stop=self._on_stop,
             on_lost=self._interrupt,
         )
-        self._wakeup = WakeUp(on_work=self.bell.ring, on_cancelled=lambda job_id: self._interrupt([job_id]))
+        self._wakeup = WakeUp(on_work=self.bell.ring, on_cancelled=self._cancelled)
         self._threads = anyio.CapacityLimiter(self.concurrency * settings().batch_size)
         self._exits = ExitStack()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -286,6 +286,12 @@ class Worker:
         # In this order: an outcome is handed to the recorder before its job is let go.
         held = [job_id for batch in self._running() for job_id in batch.held_jobs()]
         return [*held, *self.recorder.unwritten()]
+
+    def _cancelled(self, attempt: str) -> None:
+        for batch in self._running():
+            job_id = batch.job_of(attempt)
+            if job_id is not None:
+                self._on_loop(batch.interrupt, {job_id})
 
     def _interrupt(self, ids: Collection[str] | None) -> None:
         """Ends jobs without an outcome; None: all."""

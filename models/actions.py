@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -61,17 +62,23 @@ def cancel_job(job_id: str, *, who: str | None = None) -> bool:
             "UPDATE background_jobs SET status = 'cancelled', completed_at = now(), updated_at = now()"
             " FROM (SELECT id, status FROM background_jobs WHERE id = %s FOR UPDATE) AS before"
             " WHERE background_jobs.id = before.id AND before.status IN ('pending', 'processing')"
-            " RETURNING job_type, priority, before.status",
+            " RETURNING job_type, priority, before.status, started_at",
             [job_id],
         ).fetchone()
         if row is None:
             return False
-        job_type, priority, before = row
+        job_type, priority, before, started_at = row
         RollUp.of([(job_type, priority, "cancelled", 1)]).write(connection)
         if before == "processing":
-            connection.execute("SELECT pg_notify(%s, %s)", [CANCEL_CHANNEL, job_id])
+            connection.execute("SELECT pg_notify(%s, %s)", [CANCEL_CHANNEL, attempt_name(job_id, started_at)])
         audit(connection, who, "cancel", job_id, {"was": before})
     return True
+
+
+def attempt_name(job_id: str, started_at: datetime | None) -> str:
+    """One attempt of a job, as a cancellation names it: a job that was retried at once may run again by the time its
+    worker hears of the cancellation, and goes on."""
+    return f"{started_at.astimezone(UTC).isoformat() if started_at else ''} {job_id}"
 
 
 def audit(

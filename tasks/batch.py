@@ -16,6 +16,7 @@ from prefect.runtime import task_run
 from prefect.states import Completed, Failed
 from pydantic import BaseModel
 
+from models.actions import attempt_name
 from models.claims import ClaimedJob
 from models.door import InvalidJobError, parse_payload
 from models.outcomes import Ending, Failure, Outcome, storable
@@ -103,6 +104,11 @@ class Batch:
     def held_jobs(self) -> list[str]:
         """The ids of the jobs that have not ended and are still the worker's."""
         return [job_id for job_id in list(self._held) if job_id not in self._interrupted]
+
+    def job_of(self, attempt: str) -> str | None:
+        """The id of the job whose attempt this is (see `models.actions.attempt_name`), if it runs here."""
+        job = self._held.get(attempt.partition(" ")[2])
+        return job.id if job is not None and attempt_name(job.id, job.started_at) == attempt else None
 
     def interrupt(self, ids: set[str] | None = None) -> None:
         """Ends jobs without an outcome (all, or those named), running or not: they are not this worker's any more.

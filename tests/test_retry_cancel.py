@@ -25,7 +25,7 @@ from support import claimer, finish, insert, job, job_type, known, outcome, quer
 
 from models import database as databases
 from models import job_queue
-from models.actions import CANCEL_CHANNEL
+from models.actions import CANCEL_CHANNEL, attempt_name
 from models.claims import Claim, ClaimedJob, NothingDue
 from models.lease import release_jobs
 from models.outcomes import Ending, record
@@ -236,7 +236,8 @@ def test_only_the_cancel_of_a_running_job_tells_the_workers(database: str, statu
             if notification.payload == "the end":
                 break
 
-    assert heard == ([job_id, "the end"] if status == "processing" else ["the end"])
+    ((started_at,),) = query("SELECT started_at FROM background_jobs")
+    assert heard == ([attempt_name(job_id, started_at), "the end"] if status == "processing" else ["the end"])
 
 
 @pytest.mark.parametrize("odd", ["", "no-such-job", "a\x00b", "\ud800", "x" * 10_000, "'; DROP TABLE workers; --"])
