@@ -14,6 +14,7 @@ from flows.shift import SHIFT_MINUTES
 from flows.shifts import LAST_WORDS_SECONDS, Shifts
 from models import database
 from models.lease import request_stop
+from models.rescue import LEASE_SECONDS
 from models.settings import settings
 
 logger = logging.getLogger("jobs.worker")
@@ -89,7 +90,9 @@ def drain_workers(
     while left and time.monotonic() < deadline:
         with database.transaction() as connection:
             rows = connection.execute(
-                "SELECT worker_id FROM workers WHERE worker_id = ANY (%s) AND stopped_at IS NULL", [asked]
+                "SELECT worker_id FROM workers WHERE worker_id = ANY (%s) AND stopped_at IS NULL"
+                " AND beat_at > now() - %s * interval '1 second'",  # one that was killed meanwhile has stopped too
+                [asked, LEASE_SECONDS],
             ).fetchall()
         left = [row[0] for row in rows]
         if left:

@@ -1,0 +1,92 @@
+"""The worker's slots: none is lost, whatever becomes of a task run; a dangerous job has the worker to itself."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+
+from flows.process_jobs import process_jobs
+from flows.shift import Shift
+from flows.worker import Worker
+from models import job_queue
+from tasks.batch import Batch
+from tests.running import Rows
+
+
+@pytest.fixture
+def worker(samples: Rows, configure: Callable[..., None]) -> Iterator[Worker]:
+    """A worker with one slot for ten jobs."""
+    configure(JOB_QUEUE_CONCURRENCY=1, JOB_QUEUE_BATCH_SIZE=10)
+    started = Worker(["noop", "effect"])
+    started.start()
+    try:
+        yield started
+    finally:
+        started.stop(grace=0)
+
+
+def in_a_thread(batch: Batch) -> Future[Any]:
+    """Runs a batch without Prefect."""
+    future: Future[Any] = Future()
+
+    def run() -> None:
+        batch.run()
+        future.set_result(None)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
+
+
+def test_a_task_run_that_crashes_before_it_begins_costs_neither_jobs_nor_the_slot(
+    samples: Rows, worker: Worker
+) -> None:
+    crashes = 5
+
+    def submit(batch: Batch) -> Future[Any]:
+        nonlocal crashes
+        if not crashes:
+            return in_a_thread(batch)
+        crashes -= 1
+        future: Future[Any] = Future()
+        future.set_exception(RuntimeError("Prefect could not begin"))
+        return future
+
+    jobs = job_queue.add_batch([{"type": "noop"}] * 30)
+    shift = Shift(worker, submit, flow_run_id=None, drain=True)
+    shift.claim_until_done()
+    assert shift.wait().completed == len(jobs)
+    assert crashes == 0
+    assert samples.all("SELECT DISTINCT status, retry_count, lost_count FROM background_jobs") == [
+        {"status": "completed", "retry_count": 0, "lost_count": 0}
+    ]
+
+
+def test_a_submission_that_fails_ends_the_shift_and_gives_the_jobs_back(samples: Rows, worker: Worker) -> None:
+    def submit(batch: Batch) -> Future[Any]:
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+    job_queue.add_batch([{"type": "noop"}] * 30)
+    with pytest.raises(RuntimeError, match="cannot schedule"):
+        Shift(worker, submit, flow_run_id=None, drain=True).claim_until_done()
+    assert worker.idle
+    assert samples.count("pending") == 30
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_a_job_that_was_lost_twice_runs_alone(samples: Rows) -> None:
+    job_queue.add_batch([{"type": "long_effect", "payload": {"seconds": 0.3}}] * 300)
+    (suspect,) = job_queue.add_batch([{"type": "long_effect", "payload": {"seconds": 0.5}, "priority": 8}])
+    samples.all("UPDATE background_jobs SET lost_count = 2 WHERE id = %s", suspect)
+    job_queue.add_batch([{"type": "long_effect", "payload": {"seconds": 0.3}, "priority": 9}] * 20)
+    assert process_jobs(drain=True).completed == 321
+    beside = samples.one(
+        "SELECT count(*) FROM scratch.effects AS other, ("
+        "  SELECT min(at) AS began, max(at) AS ended FROM scratch.effects WHERE job_id = %s) AS suspect"
+        " WHERE other.job_id <> %s AND other.at BETWEEN suspect.began AND suspect.ended",
+        suspect, suspect,
+    )
+    assert beside == 0
