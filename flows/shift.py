@@ -174,7 +174,7 @@ class Shift:
         return not self._handover
 
     def _drained(self) -> bool:
-        return self._worker.idle and not self._worker.claimer.due_within(DRAIN_HORIZON_SECONDS)
+        return self._worker.slots.empty and not self._worker.claimer.due_within(DRAIN_HORIZON_SECONDS)
 
     def _idle_seconds(self, found: NothingDue, looks: int) -> float:
         longest = settings().poll_interval_ms / 1000 if looks >= len(SECOND_LOOKS) else SECOND_LOOKS[looks]
@@ -205,7 +205,7 @@ class Shift:
         """Waits until nothing else runs, as this batch may be what kills its workers; False when the worker stops."""
         while True:
             heard = self._worker.bell.rings
-            if self._worker.has_only(batch) or not self._worker.claiming:
+            if self._worker.slots.has_only(batch) or not self._worker.claiming:
                 return self._worker.claiming
             self._worker.bell.wait(heard, FULL_SECONDS)
 

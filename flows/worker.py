@@ -18,6 +18,7 @@ from anyio.from_thread import start_blocking_portal
 
 from flows.bell import Bell
 from flows.recorder import Recorder
+from flows.slots import Slots
 from flows.wakeup import WakeUp
 from models import registry
 from models.claims import Claim, Claimer, NothingDue
@@ -81,7 +82,9 @@ class Worker:
             on_lost=self._interrupt,
         )
         self._wakeup = WakeUp(on_work=self.bell.ring, on_cancelled=self._cancelled)
-        self._threads = anyio.CapacityLimiter(self.concurrency * settings().batch_size)
+        at_once = self.concurrency * settings().batch_size
+        self.slots = Slots(batches=self.concurrency, stragglers=at_once)
+        self._threads = anyio.CapacityLimiter(at_once)
         self._exits = ExitStack()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_answered = time.monotonic()
@@ -89,8 +92,6 @@ class Worker:
         self._life = threading.Lock()
         #: Held while claiming: two shifts may claim for one worker, and a stopping worker waits for the last claim.
         self._claim = threading.Lock()
-        self._lock = threading.Lock()
-        self._batches: set[Batch] = set()
         self._mean_run: dict[str, float] = defaultdict(lambda: SHORT_BATCH_SECONDS)
         self._claiming = True
         self._waiting = False
@@ -149,11 +150,11 @@ class Worker:
         if self._claim.acquire(timeout=grace):
             self._claim.release()
         self._until_none_runs(deadline)
-        if self._running():
+        if self.slots.running():
             self._interrupt(None)
             self._until_none_runs(time.monotonic() + UNWIND_SECONDS)
         self._gone = True
-        stubborn = self._running()
+        stubborn = self.slots.running()
         for batch in stubborn:
             batch.abandon()
         released: list[int] = []
@@ -169,7 +170,7 @@ class Worker:
         while True:
             heard = self.bell.rings
             left = deadline - time.monotonic()
-            if left <= 0 or not self._running():
+            if left <= 0 or not self.slots.running():
                 return
             self.bell.wait(heard, left)
 
@@ -186,7 +187,7 @@ class Worker:
         self.lease.stop()
         return released
 
-    # Its slots.
+    # What shifts do with it.
 
     def wait_for_work(self, waiting: bool) -> bool:
         """Says in `workers` whether it is idle and wants to be notified; True when that is news."""
@@ -197,15 +198,6 @@ class Worker:
                 self._waiting = waiting
             return news
 
-    @property
-    def idle(self) -> bool:
-        """Whether no batch runs, stragglers included."""
-        return not self._batches
-
-    def has_only(self, batch: Batch) -> bool:
-        """Whether no other batch runs, stragglers included."""
-        return self._batches == {batch}
-
     def claim(self, flow_run_id: str | None) -> Batch | NothingDue | None:
         """Claims for one free slot; None: no slot is free.
 
@@ -213,7 +205,7 @@ class Worker:
         """
         with self._claim:
             loop = self._loop
-            if loop is None or loop.is_closed() or not self._claiming or not self._has_free_slot():
+            if loop is None or loop.is_closed() or not self._claiming or not self.slots.free:
                 return None
             claim = self.claimer.claim(flow_run_id)
             if isinstance(claim, NothingDue):
@@ -222,15 +214,6 @@ class Worker:
                 self._give_back([job.id for job in claim.jobs])
                 return None
             return self._batch(claim, loop)
-
-    def _has_free_slot(self) -> bool:
-        with self._lock:
-            if any(batch.alone for batch in self._batches):
-                return False
-            # Stragglers are bounded too, by what the slots themselves run at once.
-            stragglers = sum(batch.remaining for batch in self._batches if not batch.holds_slot)
-            taken = sum(batch.holds_slot for batch in self._batches)
-            return taken < self.concurrency and stragglers < self.concurrency * settings().batch_size
 
     def _batch(self, claim: Claim, loop: asyncio.AbstractEventLoop) -> Batch:
         job_type = self._types[claim.job_type]
@@ -244,8 +227,7 @@ class Worker:
             recorder=self.recorder,
             on_stragglers=self.bell.ring,
         )
-        with self._lock:
-            self._batches.add(batch)
+        self.slots.add(batch)
         return batch
 
     def ended(self, batch: Batch) -> Tally:
@@ -255,8 +237,7 @@ class Worker:
             # Prefect ended the task run before it called us; the jobs are due again at once.
             self._give_back(left)
         batch.clear()
-        with self._lock:
-            self._batches.discard(batch)
+        self.slots.remove(batch)
         tally, batch.tally = batch.tally, Tally()
         mean = tally.mean_run()
         if mean is not None:
@@ -278,17 +259,13 @@ class Worker:
 
     # What the lease and the wake-up ask.
 
-    def _running(self) -> list[Batch]:
-        with self._lock:
-            return [batch for batch in self._batches if batch.remaining]
-
     def _held_jobs(self) -> list[str]:
         # In this order: an outcome is handed to the recorder before its job is let go.
-        held = [job_id for batch in self._running() for job_id in batch.held_jobs()]
+        held = [job_id for batch in self.slots.running() for job_id in batch.held_jobs()]
         return [*held, *self.recorder.unwritten()]
 
     def _cancelled(self, attempt: str) -> None:
-        for batch in self._running():
+        for batch in self.slots.running():
             job_id = batch.job_of(attempt)
             if job_id is not None:
                 self._on_loop(batch.interrupt, {job_id})
@@ -296,7 +273,7 @@ class Worker:
     def _interrupt(self, ids: Collection[str] | None) -> None:
         """Ends jobs without an outcome; None: all."""
         wanted = None if ids is None else set(ids)
-        for batch in self._running():
+        for batch in self.slots.running():
             self._on_loop(batch.interrupt, wanted)
 
     def _loop_answers(self) -> bool:

@@ -72,7 +72,7 @@ def test_a_submission_that_fails_ends_the_shift_and_gives_the_jobs_back(samples:
     job_queue.add_batch([{"type": "noop"}] * 30)
     with pytest.raises(RuntimeError, match="cannot schedule"):
         Shift(worker, submit, flow_run_id=None, drain=True).claim_until_done()
-    assert worker.idle
+    assert worker.slots.empty
     assert samples.count("pending") == 30
 
 
