@@ -12,8 +12,8 @@ from models.promotions import PromotionMail, promotion_key, promotion_mail
 from models.settings import settings
 from models.unsubscribe import unsubscribe_link
 from tasks import Payload, PermanentError, processor
-from tasks.mail import Mail, company_name, recipient, send_once
-from tasks.render import render
+from tasks.services.mail import Mail, company_name, recipient, send_once
+from tasks.services.render import render
 
 #: Waiting for a connection counts too: fifty mails at once over five connections to a server that takes 5 s for each.
 TIMEOUT_SECONDS = 120.0

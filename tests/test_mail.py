@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from models.mailbox import Mailbox
 from models.write_once import write_once
 from tasks.context import CurrentJob, running_job
-from tasks.mime import Mail, mail_bytes
-from tasks.outbox import fails_for_demo
-from tasks.render import money, paragraphs, percent
+from tasks.services.mime import Mail, mail_bytes
+from tasks.services.outbox import fails_for_demo
+from tasks.services.render import money, paragraphs, percent
 
 SENDER = Mailbox("hello@dirtfree.example", "Dirt Free")
 HEADERS = ["From", "To", "Subject", "Date", "Message-ID", "MIME-Version", "Content-Type"]

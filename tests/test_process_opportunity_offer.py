@@ -20,7 +20,8 @@ from models import database as database_module
 from models import registry
 from models.offers import amount_after
 from models.promotions import promotion_key
-from tasks import PermanentError, outbox
+from tasks import PermanentError
+from tasks.services import outbox
 
 pytestmark = pytest.mark.usefixtures("database")
 

@@ -14,9 +14,10 @@ from crm_rows import add_customer, add_opportunity, add_promotion, execute, rows
 
 from models import registry
 from models.unsubscribe import unsubscribe
-from tasks import PermanentError, outbox
+from tasks import PermanentError
 from tasks.context import CurrentJob, running_job
-from tasks.outbox import DemoFailureError
+from tasks.services import outbox
+from tasks.services.outbox import DemoFailureError
 
 ROOT = Path(__file__).resolve().parents[1]
 

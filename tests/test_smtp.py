@@ -15,8 +15,9 @@ from aiosmtplib import SMTP
 from mail_server import MailServer, free_port
 
 from models.smtp_url import smtp_server
-from tasks import PermanentError, smtp
-from tasks.smtp import SmtpError, SmtpPool, SmtpRefusedError
+from tasks import PermanentError
+from tasks.services import smtp
+from tasks.services.smtp import SmtpError, SmtpPool, SmtpRefusedError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
 

@@ -1,4 +1,4 @@
-"""The texts of mails: Jinja2 templates in `tasks/templates`, each as `<name>.txt.j2` and `<name>.html.j2`.
+"""The texts of mails: Jinja2 templates in `tasks/services/templates`, each as `<name>.txt.j2` and `<name>.html.j2`.
 
 What customers and colleagues typed is handed over as values and never compiled: `{{ }}` in it comes out as it stands,
 and in HTML everything is escaped. A value that a template asks for and does not get is an error.

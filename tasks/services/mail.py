@@ -15,10 +15,10 @@ from models.mailbox import Mailbox, mailbox
 from models.messages import MessageKey, begin_sending, record_sent
 from models.settings import settings
 from models.smtp_url import SmtpServer, smtp_server
-from tasks import outbox
 from tasks.errors import PermanentError
-from tasks.mime import Mail, mail_bytes
-from tasks.smtp import smtp_pool
+from tasks.services import outbox
+from tasks.services.mime import Mail, mail_bytes
+from tasks.services.smtp import smtp_pool
 
 __all__ = ["Mail", "MessageKey", "company_name", "recipient", "send_once"]
 

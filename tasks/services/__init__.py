@@ -1,0 +1,1 @@
+"""What processors reach the outside with: mail, notifications, payments, HTTP, files; one circuit breaker for each."""
