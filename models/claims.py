@@ -154,7 +154,7 @@ class Claimer:
         return jobs
 
     def due_within(self, seconds: float) -> bool:
-        """Whether a job of a known type that is not held is being processed by anyone, or pending and due by then."""
+        """Whether a job of a known type is being processed by anyone, or pending, not paused, and due by then."""
         if any(lane.due_in <= seconds for lane in self._lanes()):
             return True
         with database.transaction() as connection:

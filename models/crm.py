@@ -7,7 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Column, Date, DateTime, ForeignKey, Index, Numeric, Text, desc, text
+from sqlalchemy import CheckConstraint, Column, Date, DateTime, ForeignKey, Index, Integer, Numeric, Text, desc, text
 from sqlmodel import Field, SQLModel
 
 from models.priority import TIER_POINTS
@@ -92,8 +92,18 @@ class Promotion(SQLModel, table=True):
     minimum_value: Decimal = Field(sa_column=Column(Numeric(12, 2), nullable=False, server_default=text("0")))
     active: bool = Field(default=True, nullable=False, sa_column_kwargs={"server_default": text("true")})
     created_at: datetime = Field(default=None, sa_column=_now("created_at"))
+    minimum_age_days: int = Field(
+        default=0,
+        sa_column=Column(
+            Integer,
+            nullable=False,
+            server_default=text("0"),
+            comment="For opportunities that are at least this old.",
+        ),
+    )
 
     __table_args__ = (
+        CheckConstraint("minimum_age_days >= 0", name="promotions_minimum_age_days_not_negative"),
         CheckConstraint("discount_percent BETWEEN 0 AND 100", name="promotions_discount_percent"),
         CheckConstraint(_in("tier", CUSTOMER_TIERS), name="promotions_tier"),
     )

@@ -228,11 +228,41 @@ class JobTypeRow(SQLModel, table=True):
     tokens_at: datetime = Field(default=None, sa_column=_timestamp(nullable=False, default_now=True))
     held_until: datetime | None = Field(default=None, sa_column=_timestamp())
     held_reason: str | None = Field(default=None, sa_column=Column(Text))
+    services: list[str] = Field(
+        sa_column=Column(
+            ARRAY(Text),
+            nullable=False,
+            server_default=text("'{}'::text[]"),
+            comment="What it cannot run without; an open breaker of one holds the type.",
+        )
+    )
 
     __table_args__ = (
         CheckConstraint("max_running >= 0", name="job_types_max_running_not_negative"),
         # NaN and infinity are more than any number: with either, nobody could claim of the type.
         CheckConstraint("starts_per_second BETWEEN 0 AND 1000000", name="job_types_starts_per_second_0_to_1000000"),
+    )
+
+
+class ServiceRow(SQLModel, table=True):
+    """A service that jobs reach, as the workers find it; `held_until` in `job_types` is what follows from it."""
+
+    __tablename__ = "services"
+
+    service: str = Field(sa_column=Column(Text, primary_key=True))
+    breaker: str = Field(default="closed", sa_column=Column(Text, nullable=False, server_default=text("'closed'")))
+    changed_at: datetime = Field(default=None, sa_column=_timestamp(nullable=False, default_now=True))
+    open_until: datetime | None = Field(default=None, sa_column=_timestamp())
+    reason: str | None = Field(default=None, sa_column=Column(Text, comment="Why the breaker opened last."))
+    next_turn: datetime | None = Field(
+        default=None,
+        sa_column=Column(
+            DateTime(timezone=True), comment="When the next call may begin, where calls per second are limited."
+        ),
+    )
+
+    __table_args__ = (
+        CheckConstraint("breaker IN ('closed', 'open', 'half-open')", name="services_breaker"),
     )
 
 
@@ -280,6 +310,19 @@ class JobMetric(SQLModel, table=True):
     run_seconds: float = Field(sa_column=Column(Double, nullable=False, server_default=text("0")))
     wait: dict[str, int] = Field(sa_column=Column(JSONB, nullable=False, server_default=text("'{}'::jsonb")))
     run: dict[str, int] = Field(sa_column=Column(JSONB, nullable=False, server_default=text("'{}'::jsonb")))
+    snoozed: int = Field(
+        sa_column=Column(
+            Integer, nullable=False, server_default=text("0"), comment="Put off by their processor; not an attempt."
+        )
+    )
+    stage_micros: dict[str, int] = Field(
+        sa_column=Column(
+            JSONB,
+            nullable=False,
+            server_default=text("'{}'::jsonb"),
+            comment="Microseconds by stage: fetch, work, record.",
+        )
+    )
 
 
 class AuditEntry(SQLModel, table=True):

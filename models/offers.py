@@ -1,13 +1,17 @@
-"""Offers for opportunities, in the caller's transaction: choosing the promotion, the price, writing it down."""
+"""Offers for opportunities, in the caller's transaction: choosing the promotions, the prices, writing them down.
+
+Many at once: three statements a batch, whatever its size.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
-from models.crm import Opportunity
 from models.ids import new_job_id
 from models.sql import statement
 
@@ -22,6 +26,7 @@ class LockedOpportunity:
     status: str
     customer_id: str | None
     value: Decimal
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,50 +44,64 @@ class OfferChoice:
     discount_percent: Decimal | None
 
 
-def lock_opportunity(session: Session, opportunity_id: str) -> LockedOpportunity | None:
-    """Locks the row; None when there is none.
+@dataclass(frozen=True, slots=True)
+class NewOffer:
+    """An offer to be written."""
 
-    A statement by itself: one that also read the customer would, after waiting for another transaction's lock, put the
+    opportunity_id: str
+    promotion_id: str
+    discount_percent: Decimal
+    amount: Decimal
+
+
+def lock_opportunities(session: Session, ids: Sequence[str]) -> dict[str, LockedOpportunity]:
+    """Locks the rows, and returns those that exist, by id. In the order of the ids, as two batches may share some.
+
+    A statement by itself: one that also read the customers would, after waiting for another transaction's lock, put the
     changed opportunity together with what the customer was before.
     """
-    row = session.exec(
-        select(col(Opportunity.status), col(Opportunity.customer_id), col(Opportunity.estimated_value))
-        .where(col(Opportunity.id) == opportunity_id)
-        .with_for_update()
-    ).first()
-    if row is None:
-        return None
-    status, customer_id, value = row
-    return LockedOpportunity(opportunity_id, status, customer_id, value or Decimal(0))
+    rows = session.connection().exec_driver_sql(statement("lock_opportunities"), {"ids": list(ids)})
+    return {
+        id_: LockedOpportunity(id_, status, customer_id, value or Decimal(0), created_at)
+        for id_, status, customer_id, value, created_at in rows
+    }
 
 
-def choose_offer(session: Session, opportunity: LockedOpportunity) -> OfferChoice:
-    """The customer and the best promotion: active, for the customer's tier or for all, its minimum value reached.
+def choose_offers(session: Session, opportunities: Sequence[LockedOpportunity]) -> dict[str, OfferChoice]:
+    """For each opportunity, by id, its customer and the best promotion.
 
-    The highest discount wins; of equal ones the first by id.
+    The best is active, for the customer's tier or for all, its minimum value and age reached by the opportunity; the
+    highest discount wins, and of equal ones the first by id.
     """
     rows = session.connection().exec_driver_sql(
-        statement("offer_choice"),
-        {"opportunity_id": opportunity.id, "customer_id": opportunity.customer_id, "value": opportunity.value},
-    )
-    return OfferChoice(*rows.one())
-
-
-def make_offer(
-    session: Session, opportunity: LockedOpportunity, *, promotion_id: str, discount_percent: Decimal, amount: Decimal
-) -> str | None:
-    """Writes the offer and moves the opportunity to `proposal`; returns the offer's id, None when it has one."""
-    rows = session.connection().exec_driver_sql(
-        statement("make_offer"),
+        statement("offer_choices"),
         {
-            "offer_id": new_job_id(),
-            "opportunity_id": opportunity.id,
-            "promotion_id": promotion_id,
-            "amount": amount,
-            "discount_percent": discount_percent,
+            "opportunity_ids": [opportunity.id for opportunity in opportunities],
+            "customer_ids": [opportunity.customer_id for opportunity in opportunities],
+            "values": [opportunity.value for opportunity in opportunities],
+            "created_at": [opportunity.created_at for opportunity in opportunities],
         },
     )
-    return rows.scalar_one_or_none()
+    return {row[0]: OfferChoice(*row[1:]) for row in rows}
+
+
+def make_offers(session: Session, offers: Sequence[NewOffer]) -> dict[str, str]:
+    """Writes the offers and moves their opportunities to `proposal`.
+
+    Returns:
+        The id of the offer for each opportunity that had none.
+    """
+    rows = session.connection().exec_driver_sql(
+        statement("make_offers"),
+        {
+            "offer_ids": [new_job_id() for _ in offers],
+            "opportunity_ids": [offer.opportunity_id for offer in offers],
+            "promotion_ids": [offer.promotion_id for offer in offers],
+            "amounts": [offer.amount for offer in offers],
+            "discounts": [offer.discount_percent for offer in offers],
+        },
+    )
+    return {row[0]: row[1] for row in rows}
 
 
 def amount_after(value: Decimal, discount_percent: Decimal) -> Decimal:

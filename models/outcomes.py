@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import traceback as tracebacks
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from models import database
@@ -25,6 +25,8 @@ class Ending(StrEnum):
     COMPLETED = "completed"
     RETRY = "retried"
     FAILED = "failed"
+    #: Put off by its processor: no attempt is spent.
+    SNOOZED = "snoozed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,8 @@ class Outcome:
     """How one attempt ended.
 
     `elapsed` is counted from the claim, `waited` from when the job was due to when its processor began, `ran` is the
-    processor's own time; all in seconds. `result` is JSON text. `delay`: seconds until a retry.
+    processor's own time; all in seconds. `result` is JSON text. `delay`: seconds until a retry, or a snooze's end, and
+    `note` why it is put off. `stages`: seconds by stage, as the processor marked them.
     """
 
     job: ClaimedJob
@@ -65,6 +68,8 @@ class Outcome:
     delay: float = 0.0
     failure: Failure | None = None
     result: str | None = None
+    note: str | None = None
+    stages: Mapping[str, float] = field(default_factory=dict)
 
 
 def record(worker_id: str, outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -88,6 +93,7 @@ def record(worker_id: str, outcomes: Sequence[Outcome]) -> list[Outcome]:
                 "elapsed": [outcome.elapsed for outcome in ordered],
                 "errors": [outcome.failure.message if outcome.failure else None for outcome in ordered],
                 "results": [outcome.result for outcome in ordered],
+                "notes": [outcome.note for outcome in ordered],
                 "task_run_ids": [outcome.task_run_id for outcome in ordered],
             },
         ).fetchall()
@@ -114,14 +120,22 @@ def record(worker_id: str, outcomes: Sequence[Outcome]) -> list[Outcome]:
             )
         roll_up = RollUp(worker_id)
         for outcome in done:
+            if outcome.ending is Ending.SNOOZED:
+                roll_up.count(outcome.job_type, outcome.job.priority, outcome.ending)
+                continue
             roll_up.attempt(
-                outcome.job_type, outcome.job.priority, outcome.ending, waited=outcome.waited, ran=outcome.ran
+                outcome.job_type,
+                outcome.job.priority,
+                outcome.ending,
+                waited=outcome.waited,
+                ran=outcome.ran,
+                stages=outcome.stages,
             )
         roll_up.write(connection)
     return refused
 
 
-_STATUS = {Ending.COMPLETED: "completed", Ending.RETRY: "pending", Ending.FAILED: "failed"}
+_STATUS = {Ending.COMPLETED: "completed", Ending.RETRY: "pending", Ending.FAILED: "failed", Ending.SNOOZED: "pending"}
 
 
 def _refusal(outcome: Outcome) -> Failure:

@@ -34,7 +34,8 @@ class JobType:
 
     `retry_delays` are the seconds before each retry (the last one is used for further retries), `retry_jitter`
     lengthens each at random by up to that share, `batch_size` is how many jobs of one batch run at once (None: the
-    setting).
+    setting). `takes_many`: `run` is given the payloads of a whole batch, and returns what came of each. `services`:
+    what the type cannot run without.
     `task` and `batch_task` are the Prefect tasks made of the processor.
     """
 
@@ -49,6 +50,8 @@ class JobType:
     retry_jitter: float = 0.0
     timeout_seconds: float | None = None
     batch_size: int | None = None
+    takes_many: bool = False
+    services: tuple[str, ...] = ()
 
     def retry_delay(self, retry: int, *, chance: Callable[[], float] = random.random) -> float:
         """Seconds before retry number `retry` (1 is the first): its delay, jittered, never over an hour.
@@ -151,6 +154,7 @@ def declare(job_types: dict[str, JobType]) -> None:
                 "max_retries": [row.max_retries for row in rows],
                 "timeouts": [None if row.timeout_seconds is None else float(row.timeout_seconds) for row in rows],
                 "batch_sizes": [row.batch_size for row in rows],
+                "services": [",".join(row.services) for row in rows],
             },
         )
 

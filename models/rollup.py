@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ import psycopg
 from models.histogram import bucket_of
 from models.sql import statement
 
-_COUNTS = ("completed", "failed", "retried", "cancelled", "lost", "requeued")
+_COUNTS = ("completed", "failed", "retried", "cancelled", "lost", "requeued", "snoozed")
 
 
 @dataclass(slots=True)
@@ -23,6 +23,7 @@ class _Row:
     run_seconds: float = 0.0
     wait: Counter[int] = field(default_factory=Counter)
     run: Counter[int] = field(default_factory=Counter)
+    stage_micros: Counter[str] = field(default_factory=Counter)
 
 
 class RollUp:
@@ -37,18 +38,22 @@ class RollUp:
         self._rows: dict[tuple[str, int], _Row] = {}
 
     def count(self, job_type: str, priority: int, event: str, jobs: int = 1) -> None:
-        """Counts `jobs` jobs; `event` is completed, failed, retried, cancelled, lost or requeued."""
+        """Counts `jobs` jobs; `event` is completed, failed, retried, cancelled, lost, requeued or snoozed."""
         assert event in _COUNTS, event
         self._row(job_type, priority).counts[event] += jobs
 
-    def attempt(self, job_type: str, priority: int, event: str, *, waited: float, ran: float) -> None:
-        """Counts one attempt that ended, with the seconds it waited and ran."""
+    def attempt(
+        self, job_type: str, priority: int, event: str, *, waited: float, ran: float, stages: Mapping[str, float]
+    ) -> None:
+        """Counts one attempt that ended, with the seconds it waited and ran, and those of its stages."""
         self.count(job_type, priority, event)
         row = self._row(job_type, priority)
         row.wait_seconds += waited
         row.run_seconds += ran
         row.wait[bucket_of(waited)] += 1
         row.run[bucket_of(ran)] += 1
+        for stage, seconds in stages.items():
+            row.stage_micros[stage] += round(seconds * 1e6)
 
     def _row(self, job_type: str, priority: int) -> _Row:
         key = (job_type, priority)
@@ -70,6 +75,7 @@ class RollUp:
             "run_seconds": [row.run_seconds for row in rows],
             "wait": [json.dumps(row.wait) for row in rows],
             "run": [json.dumps(row.run) for row in rows],
+            "stage_micros": [json.dumps(row.stage_micros) for row in rows],
         }
         for event in _COUNTS:
             parameters[event] = [row.counts[event] for row in rows]

@@ -94,6 +94,14 @@ class Settings(BaseSettings):
         alias="MAIL_FROM",
         description="Sender of all mails; its name is the company's name in them.",
     )
+    mail_per_second: float | None = Field(
+        None,
+        gt=0,
+        le=100_000,
+        alias="MAIL_PER_SECOND",
+        description="Mails that all workers together hand to the mail server in a second, evenly spread; "
+        "without it as many as it takes.",
+    )
     public_url: str = Field(
         "http://localhost:8501",
         alias="PUBLIC_URL",

@@ -6,17 +6,22 @@ Importing this package imports no processor; `models.registry.load` does, when a
 """
 
 from tasks.bounded import ItemOutcome, batch_process
-from tasks.context import CurrentJob, current_job, report_progress
-from tasks.errors import PermanentError
+from tasks.cache import Cache
+from tasks.context import CurrentJob, current_job, report_progress, stage
+from tasks.errors import PermanentError, ServiceDownError, Snooze
 from tasks.processor import Payload, processor
 
 __all__ = [
+    "Cache",
     "CurrentJob",
     "ItemOutcome",
     "Payload",
     "PermanentError",
+    "ServiceDownError",
+    "Snooze",
     "batch_process",
     "current_job",
     "processor",
     "report_progress",
+    "stage",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import json
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -22,15 +21,16 @@ from models.door import InvalidJobError, parse_payload
 from models.outcomes import Ending, Failure, Outcome, storable
 from models.registry import JobType
 from tasks.bounded import for_each, in_thread, is_teardown
-from tasks.context import CurrentJob, running_job
-from tasks.errors import PermanentError
+from tasks.context import CurrentJob, running_job, stage_seconds
+from tasks.errors import PermanentError, Snooze
+from tasks.result import result_text
 from tasks.tally import Tally
 
 #: A batch no longer holds its slot when less than this share of its jobs still runs: one mail in fifty that takes 30 s
 #: must not cost nine tenths of the throughput.
 STRAGGLER_SHARE = 0.2
-#: A result is a note, not a file; what is longer is cut to a note that says so.
-RESULT_LIMIT_BYTES = 64 * 1024
+#: Why a job was put off: a line, not a text.
+NOTE_LIMIT = 500
 
 
 class Recorder(Protocol):
@@ -149,7 +149,59 @@ class Batch:
 
     async def _run_all(self) -> None:
         self._everything = asyncio.current_task()
-        await for_each(list(self._held.values()), self._run_one, self._at_once)
+        jobs = list(self._held.values())
+        if self.job_type.takes_many:
+            await self._run_together(jobs)
+        else:
+            await for_each(jobs, self._run_one, self._at_once)
+
+    async def _run_together(self, jobs: list[ClaimedJob]) -> None:
+        """All of them in one call of the processor, and one by one should that fail: each on its own then."""
+        payloads = {job.id: self._payload(job) for job in jobs if job.id not in self._interrupted}
+        jobs = [job for job in jobs if payloads.get(job.id) is not None]
+        whole = await self._attempt_together(jobs, payloads, last=len(jobs) <= 1)
+        if not whole:
+            for job in jobs:
+                await self._attempt_together([job], payloads, last=True)
+        self._held.clear()
+
+    def _payload(self, job: ClaimedJob) -> BaseModel | None:
+        began = time.monotonic()
+        try:
+            return parse_payload(self.job_type, job.payload)
+        except InvalidJobError as error:
+            self._failed(job, began, error, for_good=True)
+            return None
+
+    async def _attempt_together(
+        self, jobs: list[ClaimedJob], payloads: dict[str, BaseModel | None], *, last: bool
+    ) -> bool:
+        """Runs the processor over these jobs; False when it raised, and each is to be tried alone."""
+        jobs = [job for job in jobs if job.id not in self._interrupted]
+        if not jobs:
+            return True
+        began = time.monotonic()
+        stages: dict[str, float] = {}
+        try:
+            results = await self._call(jobs, [payloads[job.id] for job in jobs], stages)
+            if len(results) != len(jobs):
+                raise TypeError(f"{self.job_type.name} was given {len(jobs)} payloads and returned {len(results)}")
+        except BaseException as error:
+            if is_teardown(error, self._everything):
+                raise
+            if not last:
+                return False
+            results = [error] * len(jobs)
+        # Each job's own share: what it took together says nothing of one of them.
+        share = (time.monotonic() - began) / len(jobs)
+        stages = {stage: seconds / len(jobs) for stage, seconds in stages.items()}
+        for job, result in zip(jobs, results, strict=True):
+            if isinstance(result, BaseException):
+                self._failed(job, began, result, ran=share, stages=stages)
+            else:
+                self._record(job, began, Ending.COMPLETED, result=result_text(result), ran=share, stages=stages)
+            self._held.pop(job.id, None)
+        return True
 
     async def _run_one(self, job: ClaimedJob) -> None:
         if job.id not in self._interrupted:
@@ -162,20 +214,29 @@ class Batch:
     async def _attempt(self, job: ClaimedJob) -> None:
         began = time.monotonic()
         payload: BaseModel | None = None
+        stages: dict[str, float] = {}
         try:
             payload = parse_payload(self.job_type, job.payload)
-            result = result_text(await self._call(job, payload))
+            result = result_text(await self._call([job], payload, stages))
         # A processor may raise anything, SystemExit and CancelledError included; it ends its own job and no other.
         except BaseException as error:
             if is_teardown(error, self._everything):
                 raise
-            self._failed(job, began, error, for_good=payload is None and isinstance(error, InvalidJobError))
+            unfit = payload is None and isinstance(error, InvalidJobError)
+            self._failed(job, began, error, for_good=unfit, stages=stages)
         else:
-            self._record(job, began, Ending.COMPLETED, result=result)
+            self._record(job, began, Ending.COMPLETED, result=result, stages=stages)
 
-    def _failed(self, job: ClaimedJob, began: float, error: BaseException, *, for_good: bool = False) -> None:
+    def _failed(
+        self, job: ClaimedJob, began: float, error: BaseException, *, for_good: bool = False, **timing: Any
+    ) -> None:
+        if isinstance(error, Snooze):
+            self._record(job, began, Ending.SNOOZED, delay=error.seconds, note=storable(error.reason), **timing)
+            return
         for_good = for_good or isinstance(error, PermanentError) or job.retry_count >= job.max_retries
-        self._record(job, began, Ending.FAILED if for_good else Ending.RETRY, failure=Failure.of(error))
+        ending = Ending.FAILED if for_good else Ending.RETRY
+        delay = 0.0 if for_good else self.job_type.retry_delay(job.attempt)
+        self._record(job, began, ending, delay=delay, failure=Failure.of(error), **timing)
 
     def _record(
         self,
@@ -183,8 +244,12 @@ class Batch:
         began: float,
         ending: Ending,
         *,
+        delay: float = 0.0,
         failure: Failure | None = None,
         result: str | None = None,
+        note: str | None = None,
+        ran: float | None = None,
+        stages: dict[str, float] | None = None,
     ) -> None:
         if job.id in self._interrupted:
             return  # taken away while it ended: whoever took it decides
@@ -195,29 +260,27 @@ class Batch:
             ending=ending,
             elapsed=ended - self._claimed,
             waited=job.waited + (began - self._claimed),
-            ran=ended - began,
+            ran=ended - began if ran is None else ran,
             task_run_id=self._task_run_id,
-            delay=self.job_type.retry_delay(job.attempt) if ending is Ending.RETRY else 0.0,
+            delay=delay,
             failure=failure,
             result=result,
+            note=note[:NOTE_LIMIT] if note is not None else None,
+            stages=stages or {},
         )
         self.tally.add(outcome)
         self._recorder.add(outcome)
 
-    async def _call(self, job: ClaimedJob, payload: BaseModel) -> Any:
-        running_job.set(
-            CurrentJob(
-                job.id,
-                self.job_type.name,
-                job.attempt,
-                job.max_retries,
-                lambda share, note: self._recorder.report(job, share, note),
-            )
-        )
+    async def _call(self, jobs: list[ClaimedJob], payload: Any, stages: dict[str, float]) -> Any:
+        """The processor's own call, for one job or, where it takes many, for all of them."""
+        running_job.set(None if self.job_type.takes_many else self._current(jobs[0]))
+        stage_seconds.set(stages)
         limit = self.job_type.timeout_seconds
         try:
             async with asyncio.timeout(limit) as deadline:
-                self._deadlines[job.id] = deadline
+                # The call for many goes on when one of them is taken away: its outcome is then refused.
+                if len(jobs) == 1:
+                    self._deadlines[jobs[0].id] = deadline
                 if self._is_async:
                     return await self.job_type.run(payload)
                 return await in_thread(self.job_type.run, payload, limiter=self._threads, abandon=True)
@@ -226,7 +289,16 @@ class Batch:
                 raise TimeoutError(f"{self.job_type.name} took longer than its {limit} s") from None
             raise
         finally:
-            self._deadlines.pop(job.id, None)
+            self._deadlines.pop(jobs[0].id, None)
+
+    def _current(self, job: ClaimedJob) -> CurrentJob:
+        return CurrentJob(
+            job.id,
+            self.job_type.name,
+            job.attempt,
+            job.max_retries,
+            lambda share, note: self._recorder.report(job, share, note),
+        )
 
 
 def run_batch(batch: Batch) -> State[Any]:
@@ -237,30 +309,3 @@ def run_batch(batch: Batch) -> State[Any]:
     if counts[Ending.FAILED] and not counts[Ending.COMPLETED]:
         return Failed(message=message)
     return Completed(message=message)
-
-
-def result_text(result: Any) -> str | None:
-    """A processor's return value as the JSON text that is stored; what JSON cannot hold is kept as its `repr`.
-
-    The work is done by then: a result that cannot be stored is no reason to do it again.
-    """
-    if result is None:
-        return None
-    try:
-        if isinstance(result, BaseModel):
-            text = result.model_dump_json()
-        else:
-            text = json.dumps(result, ensure_ascii=False, allow_nan=False)
-        text.encode()
-    except Exception:  # whatever the value's own methods raise
-        text = json.dumps(_described(result))
-    if "\\u0000" in text or len(text) > RESULT_LIMIT_BYTES:
-        text = json.dumps({"cut": text[:1000].replace("\\u0000", "")})
-    return text
-
-
-def _described(value: Any) -> str:
-    try:
-        return storable(repr(value))[:1000]
-    except Exception:
-        return f"<{type(value).__name__}, whose repr raises>"

@@ -1,10 +1,15 @@
-"""What a processor may ask of the job it runs for: its id and attempt, and telling how far it is."""
+"""What a processor may ask of the job it runs for: its id and attempt, how far it is, what its stages take."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Literal
+
+Stage = Literal["fetch", "work", "record"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +24,12 @@ class CurrentJob:
 
 
 running_job: ContextVar[CurrentJob | None] = ContextVar("running_job", default=None)
+#: Seconds by stage of the attempt (of a whole batch, where the processor takes many).
+stage_seconds: ContextVar[dict[str, float] | None] = ContextVar("stage_seconds", default=None)
 
 
 def current_job() -> CurrentJob | None:
-    """The job this code runs for; None when the processor was called directly, in a flow or notebook."""
+    """The job this code runs for; None when the processor was called directly, or takes a whole batch."""
     return running_job.get()
 
 
@@ -40,3 +47,19 @@ def report_progress(share: float, note: str | None = None) -> None:
     job = running_job.get()
     if job is not None:
         job.report(share, note)
+
+
+@contextmanager
+def stage(name: Stage) -> Iterator[None]:
+    """Times a part of the processor: `fetch` (reading what it needs), `work` (its effect), `record` (writing it down).
+
+    The seconds go into the roll-up, so that the dashboard shows which part of a type is slow. A stage may be entered
+    more than once; stages do not nest.
+    """
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        seconds = stage_seconds.get()
+        if seconds is not None:
+            seconds[name] = seconds.get(name, 0.0) + time.monotonic() - began

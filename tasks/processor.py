@@ -6,7 +6,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar, get_type_hints, overload
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints, overload
 
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
@@ -49,6 +49,7 @@ def processor(
     retry_jitter_factor: float = ...,
     timeout_seconds: float | None = ...,
     batch_size: int | None = ...,
+    services: tuple[str, ...] = ...,
 ) -> Callable[[Function], Task[Any, Any]]: ...
 def processor(
     function: Callable[..., Any] | None = None,
@@ -59,11 +60,16 @@ def processor(
     retry_jitter_factor: float = DEFAULT_JITTER,
     timeout_seconds: float | None = DEFAULT_TIMEOUT_SECONDS,
     batch_size: int | None = None,
+    services: tuple[str, ...] = (),
 ) -> Any:
     """Declares a job type named after the function; its payload model is the annotation of its one parameter.
 
     Bare (`@processor`) or with a policy. The function may be `async def` (all of them share one event loop: never block
     it) or `def` (runs in a thread). What it returns, JSON or a pydantic model, is kept as the job's result.
+
+    Annotated with a list of payloads (`payloads: list[Invoice]`), the function is given a whole batch, up to a thousand
+    jobs, for one transaction instead of a thousand: it returns a list with what came of each, in order, a result or an
+    exception. When it raises, nothing of the batch may have happened; each job is then tried alone, and fails alone.
 
     Args:
         retries: attempts after the first, where the job does not say otherwise.
@@ -74,6 +80,8 @@ def processor(
             at its next await; a `def` cannot be stopped: its thread runs on, unheeded, and what it does then happens
             beside the retry.
         batch_size: jobs of one batch that run at once; None: JOB_QUEUE_BATCH_SIZE.
+        services: the outside services it cannot do without (`tasks.services.service.Service`): while the circuit
+            breaker of one is open, no job of this type is claimed by any worker.
 
     Returns:
         A Prefect task. Called in a flow or notebook with a payload (the model, or a dict), it runs that one payload
@@ -90,6 +98,7 @@ def processor(
         retry_jitter_factor=retry_jitter_factor,
         timeout_seconds=timeout_seconds,
         batch_size=batch_size,
+        services=services,
         # Where the annotation of a function that is defined in another one is looked up.
         namespace=sys._getframe(1).f_locals,
     )
@@ -104,16 +113,18 @@ def _declare(
     retry_jitter_factor: float,
     timeout_seconds: float | None,
     batch_size: int | None,
+    services: tuple[str, ...],
     namespace: dict[str, Any],
 ) -> Task[Any, Any]:
     name = function.__name__
     _check_policy(name, retries, retry_jitter_factor, timeout_seconds, batch_size)
-    payload = _payload_model(function, namespace)
+    payload, takes_many = _payload_model(function, namespace)
+    _check_services(name, services)
     delays = _delays(retry_delay_seconds)
     description = inspect.getdoc(function) or ""
     shared: dict[str, Any] = {"persist_result": False, "cache_policy": NO_CACHE, "description": description}
     task = Task(
-        _taking_dicts(function, payload),
+        _taking_dicts(_taking_one(function) if takes_many else function, payload),
         name=name,
         retries=retries,
         # Prefect takes as many delays as there are retries, and no empty list.
@@ -137,6 +148,8 @@ def _declare(
             retry_jitter=retry_jitter_factor,
             timeout_seconds=timeout_seconds,
             batch_size=batch_size,
+            takes_many=takes_many,
+            services=services,
         )
     )
     return task
@@ -156,18 +169,28 @@ def _check_policy(
         raise ValueError(f"{name}: batch_size: expected 1 or more or None, got {batch_size}")
 
 
-def _payload_model(function: Callable[..., Any], namespace: dict[str, Any]) -> type[BaseModel]:
+def _check_services(name: str, services: tuple[str, ...]) -> None:
+    for service in services:
+        if not isinstance(service, str) or not service.isidentifier():
+            raise ValueError(f"{name}: services: expected names such as 'smtp', got {service!r:.60}")
+
+
+def _payload_model(function: Callable[..., Any], namespace: dict[str, Any]) -> tuple[type[BaseModel], bool]:
+    """The payload's model, and whether the function takes a list of them."""
     name = getattr(function, "__name__", repr(function))
     parameters = list(inspect.signature(function).parameters.values())
     if len(parameters) != 1 or parameters[0].kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
         raise TypeError(f"{name}: a processor takes exactly one parameter, its payload; got {len(parameters)}")
     model = get_type_hints(function, localns=namespace).get(parameters[0].name)
+    takes_many = get_origin(model) is list
+    if takes_many:
+        (model,) = get_args(model)
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         raise TypeError(
             f"{name}: annotate the parameter {parameters[0].name!r} with a pydantic model (a subclass of "
-            f"tasks.Payload), got {'no annotation' if model is None else model!r}"
+            f"tasks.Payload) or a list of them, got {'no annotation' if model is None else model!r}"
         )
-    return model
+    return model, takes_many
 
 
 def _delays(declared: Delays) -> tuple[float, ...]:
@@ -178,6 +201,35 @@ def _delays(declared: Delays) -> tuple[float, ...]:
     if not all(delay >= 0 for delay in declared):
         raise ValueError(f"retry_delay_seconds: expected no negative delay, got {declared}")
     return tuple(min(float(delay), registry.LONGEST_RETRY_DELAY_SECONDS) for delay in declared[:_MOST_DELAYS])
+
+
+def _taking_one(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function over a whole batch, as one over a single payload."""
+
+    def only(results: list[Any]) -> Any:
+        (result,) = results
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def call_async(payload: Any) -> Any:
+            return only(await function([payload]))
+
+        call: Callable[..., Any] = call_async
+    else:
+
+        @functools.wraps(function)
+        def call_now(payload: Any) -> Any:
+            return only(function([payload]))
+
+        call = call_now
+    # Not the wrapped function's signature: Prefect reads the parameters from it.
+    del call.__wrapped__  # type: ignore[attr-defined]
+    call.__annotations__ = {}
+    return call
 
 
 def _taking_dicts(function: Callable[..., Any], payload: type[BaseModel]) -> Callable[..., Any]:

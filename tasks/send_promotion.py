@@ -8,17 +8,22 @@ from urllib.parse import urlencode
 from prefect.tasks import exponential_backoff
 from pydantic import Field
 
-from models.promotions import PromotionMail, promotion_key, promotion_mail
+from models.promotions import PromotionMail, PromotionText, promotion_key, promotion_mail, promotion_text
 from models.settings import settings
 from models.unsubscribe import unsubscribe_link
-from tasks import Payload, PermanentError, processor
+from tasks import Cache, Payload, PermanentError, processor, stage
 from tasks.services.mail import Mail, company_name, recipient, send_once
 from tasks.services.render import render
 
 #: Waiting for a connection counts too: fifty mails at once over five connections to a server that takes 5 s for each.
 TIMEOUT_SECONDS = 120.0
+#: A campaign's jobs read one promotion; ended, it is sent for so much longer.
+PROMOTION_SECONDS = 5.0
 
 Id = Annotated[str, Field(min_length=1)]
+
+
+_promotions = Cache(promotion_text, seconds=PROMOTION_SECONDS)
 
 
 class PromotionPayload(Payload):
@@ -33,6 +38,7 @@ class PromotionPayload(Payload):
     retry_delay_seconds=exponential_backoff(2),
     retry_jitter_factor=0.5,
     timeout_seconds=TIMEOUT_SECONDS,
+    services=("smtp",),
 )
 async def send_promotion(payload: PromotionPayload) -> dict[str, str]:
     """Sends a promotion to a customer, once, however often the job runs or is added.
@@ -40,21 +46,23 @@ async def send_promotion(payload: PromotionPayload) -> dict[str, str]:
     Nothing is sent to who has unsubscribed, nor of a promotion that is no longer active (an offer that was made
     stands); the result then says `skipped` and why.
     """
-    found = await promotion_mail(payload.customer_id, payload.promotion_id, payload.opportunity_id)
-    skipped = _why_not(payload, found)
+    with stage("fetch"):
+        promotion = await _promotions.get(payload.promotion_id)
+        found = await promotion_mail(payload.customer_id, payload.promotion_id, payload.opportunity_id)
+    if promotion is None:
+        raise PermanentError(f"there is no promotion {payload.promotion_id!r:.100}: it was deleted, or the id is wrong")
+    skipped = _why_not(payload, found, promotion)
     if skipped is None:
         key = promotion_key(payload.customer_id, payload.promotion_id)
-        if await send_once(key, _mail(payload, found)):
+        if await send_once(key, _mail(payload, found, promotion)):
             return {"message_id": key.id}
         skipped = "already sent"
     return {"skipped": skipped}
 
 
-def _why_not(payload: PromotionPayload, found: PromotionMail) -> str | None:
+def _why_not(payload: PromotionPayload, found: PromotionMail, promotion: PromotionText) -> str | None:
     if found.name is None:
         raise PermanentError(f"there is no customer {payload.customer_id!r:.100}: it was deleted, or the id is wrong")
-    if found.subject is None:
-        raise PermanentError(f"there is no promotion {payload.promotion_id!r:.100}: it was deleted, or the id is wrong")
     if found.sent:
         return "already sent"
     if found.unsubscribed:
@@ -64,13 +72,13 @@ def _why_not(payload: PromotionPayload, found: PromotionMail) -> str | None:
             f"there is no offer of the promotion {payload.promotion_id!r:.100} to the customer "
             f"{payload.customer_id!r:.100} for the opportunity {payload.opportunity_id!r:.100}"
         )
-    if found.offer_id is None and not found.active:
+    if found.offer_id is None and not promotion.active:
         return "promotion not active"
     return None
 
 
-def _mail(payload: PromotionPayload, found: PromotionMail) -> Mail:
-    name, subject = (found.name or "").strip(), found.subject or ""
+def _mail(payload: PromotionPayload, found: PromotionMail, promotion: PromotionText) -> Mail:
+    name, subject = (found.name or "").strip(), promotion.subject
     query = {"promotion": payload.promotion_id}
     if found.offer_id is not None:
         query["offer"] = found.offer_id
@@ -79,9 +87,9 @@ def _mail(payload: PromotionPayload, found: PromotionMail) -> Mail:
         "promotion",
         customer_name=name,
         title=subject,
-        body=found.body or "",
+        body=promotion.body,
         amount=found.amount,
-        discount=found.discount_percent,
+        discount=promotion.discount_percent if found.discount_percent is None else found.discount_percent,
         link=f"{settings().public_url}/?{urlencode(query)}",
         unsubscribe_link=unsubscribe,
         company=company_name(),

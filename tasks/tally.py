@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from models.histogram import bucket_of, quantile
-from models.outcomes import Outcome
+from models.outcomes import Ending, Outcome
 
 
 @dataclass(slots=True)
@@ -22,6 +22,8 @@ class Tally:
         """Counts one attempt."""
         priority = outcome.job.priority
         self.endings[priority, str(outcome.ending)] += 1
+        if outcome.ending is Ending.SNOOZED:
+            return
         self.waits.setdefault(priority, Counter())[bucket_of(outcome.waited)] += 1
         self.runs.setdefault(priority, Counter())[bucket_of(outcome.ran)] += 1
         self.run_seconds += outcome.ran
@@ -40,7 +42,7 @@ class Tally:
 
     def mean_run(self) -> float | None:
         """The mean seconds an attempt ran; None without attempts."""
-        attempts = self.endings.total()
+        attempts = self.endings.total() - self.ended(Ending.SNOOZED)
         return self.run_seconds / attempts if attempts else None
 
     @property

@@ -43,6 +43,8 @@ from models import database, door, registry  # noqa: E402
 from models.embedded import EmbeddedPostgres  # noqa: E402
 from models.schema import ensure_schema  # noqa: E402
 from models.settings import settings  # noqa: E402
+from tasks import cache  # noqa: E402
+from tasks.services import service  # noqa: E402
 from tests.running import Rows  # noqa: E402
 
 apply_prefect_settings()
@@ -78,6 +80,8 @@ def _database(migrated: str) -> str:
     """An empty, migrated database for one test: its URL. `models.database` and child processes reach it."""
     settings.cache_clear()
     door.forget_declared_types()
+    cache.forget_all()
+    service.forget_all()
     with psycopg.connect(migrated, autocommit=True) as connection:
         tables = connection.execute(
             "SELECT string_agg(format('%I', tablename), ', ') FROM pg_tables"

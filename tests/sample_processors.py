@@ -18,7 +18,7 @@ from prefect.runtime import flow_run, task_run
 from sqlalchemy import text
 
 from models import database, registry
-from tasks import Payload, PermanentError, current_job, processor, report_progress
+from tasks import Payload, PermanentError, Snooze, current_job, processor, report_progress, stage
 
 SCRATCH = """
 CREATE SCHEMA IF NOT EXISTS scratch;
@@ -305,6 +305,28 @@ def told_in_thread(payload: Nothing) -> dict[str, Any]:
     job = current_job()
     assert job is not None
     return {"flow_run": str(flow_run.id), "task_run": str(task_run.id), "job": job.id}
+
+
+@processor(retries=2, retry_delay_seconds=0.1)
+def together(payloads: list[Named]) -> list[Any]:
+    """Takes a whole batch; says how many there were."""
+    with stage("fetch"):
+        names = [payload.name for payload in payloads]
+    with stage("work"):
+        time.sleep(0.04)
+    said: dict[str, Any] = {
+        "wrong": PermanentError("wrong, as asked"),
+        "later": Snooze("not before noon", seconds=3600),
+    }
+    return [said.get(name, {"of": len(payloads)}) for name in names]
+
+
+@processor(retries=2, retry_delay_seconds=0.1)
+async def together_or_not(payloads: list[Named]) -> list[Any]:
+    """Takes a whole batch, and breaks as a whole."""
+    if any(payload.name == "breaks" for payload in payloads):
+        raise ConnectionError("all or nothing")
+    return [{"of": len(payloads)} for _ in payloads]
 
 
 calls: list[str] = []

@@ -121,6 +121,17 @@ def test_nothing_due_says_when_something_is() -> None:
     assert found.due_in is not None and 15 < found.due_in <= 20
 
 
+def test_a_hold_is_due_when_it_ends() -> None:
+    insert(priority=10)
+    _limit("note", held_until=_ago(-100))
+
+    found = claimer().claim()
+
+    assert isinstance(found, NothingDue)
+    assert found.due_in is not None and 95 < found.due_in <= 100
+    assert claimer().due_within(100) and not claimer().due_within(90)
+
+
 @pytest.mark.parametrize("hold", [{"paused": True}, {"held_until": "tomorrow"}, {"held_until": "infinity"}])
 def test_a_paused_or_held_type_is_passed_over(hold: dict[str, object]) -> None:
     insert(job_type="held", priority=10)
@@ -129,7 +140,8 @@ def test_a_paused_or_held_type_is_passed_over(hold: dict[str, object]) -> None:
     claims = claimer("held", "note")
 
     assert [claim.job_type for claim in claim_all(claims)] == ["note"]
-    assert claims.claim() == NothingDue(None)
+    found = claims.claim()
+    assert isinstance(found, NothingDue) and (found.due_in is None) == (hold != {"held_until": "tomorrow"})
     _limit("held", paused=False, held_until=None)
     assert [claim.job_type for claim in claim_all(claims)] == ["held"]
 

@@ -28,7 +28,9 @@ pytestmark = pytest.mark.usefixtures("database")
 
 def process(opportunity: str = "o1") -> dict[str, Any]:
     job_type = registry.load()["process_opportunity_offer"]
-    result = job_type.run(job_type.payload.model_validate({"opportunity_id": opportunity}))
+    (result,) = job_type.run([job_type.payload.model_validate({"opportunity_id": opportunity})])
+    if isinstance(result, Exception):
+        raise result
     assert isinstance(result, dict)
     return result
 
@@ -225,7 +227,7 @@ def test_when_the_mail_cannot_be_queued_there_is_no_offer_either(monkeypatch: py
     def broken(*_: Any, **__: Any) -> str:
         raise ConnectionError("gone in the middle")
 
-    monkeypatch.setattr("tasks.process_opportunity_offer.job_queue.add_job", broken)
+    monkeypatch.setattr("tasks.process_opportunity_offer.job_queue.add_batch", broken)
     with pytest.raises(ConnectionError):
         process()
 

@@ -8,11 +8,12 @@ WITH minutes AS (
 added AS (
     INSERT INTO job_metrics AS metric (
         bucket, resolution, job_type, priority, worker_id, completed, failed, retried, cancelled, lost, requeued,
-        wait_seconds, run_seconds, wait, run
+        snoozed, wait_seconds, run_seconds, wait, run, stage_micros
     )
     SELECT
         %(hour)s, 60, job_type, priority, worker_id, sum(completed), sum(failed), sum(retried), sum(cancelled),
-        sum(lost), sum(requeued), sum(wait_seconds), sum(run_seconds), histogram_sum(wait), histogram_sum(run)
+        sum(lost), sum(requeued), sum(snoozed), sum(wait_seconds), sum(run_seconds), histogram_sum(wait), histogram_sum(run),
+        histogram_sum(stage_micros)
     FROM minutes
     GROUP BY job_type, priority, worker_id
     ORDER BY job_type, priority, worker_id
@@ -23,9 +24,11 @@ added AS (
         cancelled = metric.cancelled + excluded.cancelled,
         lost = metric.lost + excluded.lost,
         requeued = metric.requeued + excluded.requeued,
+        snoozed = metric.snoozed + excluded.snoozed,
         wait_seconds = metric.wait_seconds + excluded.wait_seconds,
         run_seconds = metric.run_seconds + excluded.run_seconds,
         wait = histogram_add(metric.wait, excluded.wait),
-        run = histogram_add(metric.run, excluded.run)
+        run = histogram_add(metric.run, excluded.run),
+        stage_micros = histogram_add(metric.stage_micros, excluded.stage_micros)
 )
 SELECT count(*) FROM minutes

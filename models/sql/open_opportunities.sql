@@ -18,6 +18,7 @@ ORDER BY
         WHERE promotion.active
           AND (promotion.tier IS NULL OR promotion.tier = customer.tier)
           AND promotion.minimum_value <= coalesce(opportunity.estimated_value, 0)
+          AND opportunity.created_at <= now() - make_interval(days => promotion.minimum_age_days)
     ) DESC,
     opportunity.estimated_value DESC NULLS LAST,
     opportunity.id

@@ -10,11 +10,14 @@ connection) between its yes and our note of it, the mail goes out once more, wit
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from models.exclusive import exclusive
 from models.mailbox import Mailbox, mailbox
 from models.messages import MessageKey, begin_sending, record_sent
 from models.settings import settings
 from models.smtp_url import SmtpServer, smtp_server
+from tasks.context import stage
 from tasks.errors import PermanentError
 from tasks.services import outbox
 from tasks.services.mime import Mail, mail_bytes
@@ -43,17 +46,20 @@ async def send_once(key: MessageKey, mail: Mail) -> bool:
         raise PermanentError(f"mail to the customer {key.customer_id!r:.100}: {error}") from None
     server = _server()
     if server is None:
-        if not await begin_sending(key, "outbox"):
-            return False
-        made = await outbox.keep(key.id, content)
-        await record_sent(key, "outbox")
-        return made
+        return await _deliver(key, "outbox", lambda: outbox.keep(key.id, content))
     async with exclusive(f"mail {key.id}", patience=PATIENCE_SECONDS):
-        if not await begin_sending(key, "smtp"):
+        return await _deliver(key, "smtp", lambda: smtp_pool(server).send(sender.address, mail.to.address, content))
+
+
+async def _deliver(key: MessageKey, channel: str, send: Callable[[], Awaitable[bool | None]]) -> bool:
+    with stage("record"):
+        if not await begin_sending(key, channel):
             return False
-        await smtp_pool(server).send(sender.address, mail.to.address, content)
-        await record_sent(key, "smtp")
-    return True
+    with stage("work"):
+        sent = await send()
+    with stage("record"):
+        await record_sent(key, channel)
+    return sent is not False
 
 
 def recipient(name: str, email: str | None) -> Mailbox:

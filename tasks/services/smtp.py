@@ -24,8 +24,10 @@ from aiosmtplib import (
     SMTPStatus,
 )
 
+from models.settings import settings
 from models.smtp_url import Encryption, SmtpServer
-from tasks.errors import PermanentError
+from tasks.errors import PermanentError, ServiceDownError
+from tasks.services.service import Service
 
 #: For the connection and each answer. Servers answer in well under a second; 20 s covers one that greylists or scans.
 ANSWER_SECONDS = 20.0
@@ -35,10 +37,16 @@ IDLE_SECONDS = 30.0
 QUIT_SECONDS = 2.0
 MESSAGE_LIMIT = 400
 _ERRORS = (SMTPException, OSError)  # time-outs are OSErrors
+#: The mail server's breaker and rate.
+mail_server = Service("smtp", per_second=lambda: settings().mail_per_second)
 
 
 class SmtpError(Exception):
     """The mail server did not take the mail this time; another attempt may succeed."""
+
+
+class SmtpDownError(SmtpError, ServiceDownError):
+    """The mail server does not answer, or takes no mail at all just now."""
 
 
 class SmtpRefusedError(PermanentError):
@@ -74,7 +82,8 @@ class SmtpPool:
             SmtpError: this attempt failed. After a time-out or a broken connection nobody knows whether the server took
                 the mail before; the Message-ID is the same at the next attempt.
         """
-        async with self._turns:
+        # The breaker is asked when it is this mail's turn: of those that still wait, none is charged for an outage.
+        async with self._turns, mail_server.call():
             client = await self._begin(sender)
             reusable = False
             try:
@@ -151,7 +160,9 @@ class SmtpPool:
         if "STARTTLS" in cause and self.server.encryption is Encryption.REQUIRED:
             cause += " For a server that is meant to have none, add starttls=never to SMTP_URL."
         message = f"SMTP server {self.server}: {operation} {'refused' if for_good else 'failed'}: {self._clean(cause)}"
-        return SmtpRefusedError(message) if for_good else SmtpError(message)
+        if for_good:
+            return SmtpRefusedError(message)
+        return SmtpDownError(message) if operation == "connection" or _is_down(error) else SmtpError(message)
 
     def _clean(self, text: str) -> str:
         """One line without the password, should the server quote what it was sent."""
@@ -216,6 +227,11 @@ def _is_gone(error: Exception) -> bool:
     return isinstance(error, SMTPServerDisconnected | ConnectionError) or (
         isinstance(error, SMTPResponseException) and error.code == SMTPStatus.domain_unavailable
     )
+
+
+def _is_down(error: Exception) -> bool:
+    """Whether it is the server that is in trouble: it broke off or went silent. A 4xx is about the one mail."""
+    return _is_gone(error) or isinstance(error, OSError)
 
 
 async def _reset(client: SMTP) -> bool:
