@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
@@ -24,6 +24,8 @@ _CONNECT: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_SECONDS, "applica
 
 _lock = threading.RLock()
 _engine: Engine | None = None
+#: What closes the connections that other modules keep.
+_closers: list[Callable[[], None]] = []
 #: One for each event loop: a pool that waited in one loop cannot be used in another.
 _async_engines: dict[asyncio.AbstractEventLoop, tuple[AsyncEngine, AsyncGenerator[None, None]]] = {}
 
@@ -145,6 +147,12 @@ def connect(*, listen: bool = False, application_name: str = "dirtfree-jobs") ->
     )
 
 
+def at_renewal(close: Callable[[], None]) -> None:
+    """`close` is called whenever this process's connections are closed; for pools beside the engine's."""
+    if close not in _closers:
+        _closers.append(close)
+
+
 def renew() -> None:
     """Closes this process's connections; the next use makes an engine by the settings as they are then."""
     global _engine
@@ -155,6 +163,8 @@ def renew() -> None:
             made.sync_engine.dispose(close=False)
         _async_engines.clear()
         _engine = None
+        for close in _closers:
+            close()
 
 
 def dispose() -> None:

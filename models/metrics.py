@@ -1,14 +1,160 @@
-"""The roll-up as frames, for charts: bounded in time, read from `job_metrics`, never from the hot table."""
+"""The roll-up as frames, for charts: bounded in time, read from `job_metrics`, never from the hot table.
+
+The roll-up keeps minutes for 48 hours and hours for 13 months, each event in one row. What is older than two days can
+only be told by the hour, so edges there are moved down to the hour: a period and the one before it never count an event
+twice and never lose one, whether its minutes have been merged yet or not.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
 import pandas as pd
+import psycopg
 
 from models import database
+from models.filters import JobFilter, Period
 from models.histogram import quantile
+from models.reading import reading
+from models.sql import statement
 
 #: A chart of minutes; longer periods will want hours.
 MOST_HOURS = 48
+#: Minutes of a chart's step: round numbers, up to a week.
+STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 10080)
+#: Hours that may have been merged: MINUTES_KEPT of `models.retention`, less one, as the clock goes on meanwhile.
+_BY_THE_HOUR_AFTER = timedelta(hours=47)
+#: What a duration is expected to be is taken from this much of the past.
+EXPECTED_FROM_DAYS = 7
+_QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+_COUNTS = ["completed", "failed", "retried", "cancelled", "lost"]
+_NO_FILTER = JobFilter()
+
+_Key = tuple[Any, ...]
+_Histograms = dict[tuple[_Key, str], dict[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """A period in numbers; durations in seconds, None where nothing ended."""
+
+    completed: int
+    failed: int
+    retried: int
+    cancelled: int
+    lost: int
+    success_rate: float | None
+    run_mean: float | None
+    run_p50: float | None
+    run_p95: float | None
+    wait_p95: float | None
+
+
+def database_now() -> datetime:
+    """The database's clock, UTC."""
+    with reading() as connection:
+        return _now(connection)
+
+
+def series(period: Period, filter: JobFilter = _NO_FILTER, buckets: int = 60) -> pd.DataFrame:
+    """What ended in each step of a period, about `buckets` of them at most, oldest first; quiet steps are included.
+
+    Only closed steps: the last one ends before now. A step is a round number of minutes or hours (`STEPS`), whole hours
+    where the period is older than two days; `frame.attrs["step_seconds"]` says which.
+
+    Columns: `bucket` (its beginning, UTC), `completed`, `failed`, `retried`, `cancelled`, `lost`, `failure_rate`
+    (failed / (completed + failed), NaN where nothing ended), and in seconds `run_p50`, `run_p95`, `run_p99`,
+    `wait_p50`, `wait_p95`, `run_mean` (NaN without attempts). `filter`: its job types and priorities count.
+    """
+    with reading() as connection:
+        asked, step = _steps(connection, period, buckets)
+        if asked is None:
+            return _series_frame([], {}, [], step)
+        counts = _counts(connection, asked, filter, step=step, by=("step",))
+        histograms = _histograms(connection, asked, filter, step=step, by=("step",))
+    return _series_frame(_every_step(asked, step), histograms, counts, step)
+
+
+def throughput_by_type(period: Period, filter: JobFilter = _NO_FILTER, buckets: int = 60) -> pd.DataFrame:
+    """What completed in each closed step, by job type. Columns: `bucket`, `job_type`, `completed`.
+
+    Every type that completed anything has a row for each step.
+    """
+    with reading() as connection:
+        asked, step = _steps(connection, period, buckets)
+        rows = [] if asked is None else _counts(connection, asked, filter, step=step, by=("step", "job_type"))
+    done = {(row["step"], row["job_type"]): row["completed"] for row in rows if row["completed"]}
+    types = sorted({job_type for _, job_type in done})
+    steps = [] if asked is None else _every_step(asked, step)
+    table = [(begin, job_type, done.get((begin, job_type), 0)) for begin in steps for job_type in types]
+    frame = pd.DataFrame(table, columns=["bucket", "job_type", "completed"])
+    return _typed(frame, step, counts=["completed"])
+
+
+def by_type(period: Period, filter: JobFilter = _NO_FILTER) -> pd.DataFrame:
+    """A period by job type, by name.
+
+    Columns: `job_type`, `completed`, `failed`, `retried`, `lost`, `failure_rate`, and in seconds `run_mean`, `run_p50`,
+    `run_p95`, `run_p99`, `wait_p50`, `wait_p95`, `wait_p99`, and the means of the stages of an attempt, `stage_fetch`,
+    `stage_work` and `stage_record` (NaN where they were not measured).
+    """
+    columns = ["job_type", "completed", "failed", "retried", "lost", "failure_rate", "run_mean"]
+    columns += [f"{name}_{share}" for name in ("run", "wait") for share in _QUANTILES]
+    frame = _by(period, filter, "job_type")
+    stages = ["stage_fetch", "stage_work", "stage_record"]
+    for name in stages:
+        frame[name] = float("nan")
+    return frame[columns + stages]
+
+
+def by_priority(period: Period, filter: JobFilter = _NO_FILTER) -> pd.DataFrame:
+    """A period by priority, the most urgent first.
+
+    Columns: `priority`, `completed`, `failed`, and in seconds `wait_p50`, `wait_p95`, `wait_p99`.
+    """
+    frame = _by(period, filter, "priority").sort_values("priority", ascending=False, ignore_index=True)
+    return frame[["priority", "completed", "failed", "wait_p50", "wait_p95", "wait_p99"]]
+
+
+def totals(period: Period, filter: JobFilter = _NO_FILTER) -> Totals:
+    """A period in numbers; asked again with `period.before()` it is what they are compared with."""
+    with reading() as connection:
+        asked = _told_apart(period, _now(connection))
+        counts = _counts(connection, asked, filter)
+        histograms = _histograms(connection, asked, filter)
+    found = counts[0] if counts else dict.fromkeys([*_COUNTS, "run_seconds"], 0)
+    run, wait = (histograms.get(((), name), {}) for name in ("run", "wait"))
+    ended = found["completed"] + found["failed"]
+    attempts = sum(run.values())
+    return Totals(
+        **{name: int(found[name]) for name in _COUNTS},
+        success_rate=found["completed"] / ended if ended else None,
+        run_mean=found["run_seconds"] / attempts if attempts else None,
+        run_p50=quantile(run, 0.5),
+        run_p95=quantile(run, 0.95),
+        wait_p95=quantile(wait, 0.95),
+    )
+
+
+def expected_duration(job_type: str) -> tuple[float, float] | None:
+    """How long a job of the type runs: (p50, p95) in seconds by the last seven days, None when none ran."""
+    return expected_durations([job_type]).get(job_type)
+
+
+def expected_durations(job_types: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """`expected_duration` of several types at once; those that never ran are left out."""
+    if not job_types:
+        return {}
+    with reading() as connection:
+        now = _now(connection)
+        asked = _told_apart(Period(now - timedelta(days=EXPECTED_FROM_DAYS), now), now)
+        found = _histograms(connection, asked, JobFilter(job_types=tuple(job_types)), by=("job_type",))
+    runs = {key[0]: counts for (key, name), counts in found.items() if name == "run"}
+    return {name: (quantile(run, 0.5) or 0.0, quantile(run, 0.95) or 0.0) for name, run in runs.items()}
 
 
 def by_minute(hours: float = 3.0) -> pd.DataFrame:
@@ -36,4 +182,125 @@ def by_minute(hours: float = 3.0) -> pd.DataFrame:
     frame["failure_rate"] = (frame["failed"] / ended.where(ended > 0)).astype(float)
     for name, share in (("p50", 0.5), ("p95", 0.95)):
         frame[name] = pd.Series([quantile(run, share) for run in runs], dtype=float)
+    return frame
+
+
+def _now(connection: psycopg.Connection[Any]) -> datetime:
+    row = connection.execute("SELECT now()").fetchone()
+    assert row is not None
+    now: datetime = row[0].astimezone(UTC)
+    return now
+
+
+def _floor(moment: datetime, minutes: int) -> datetime:
+    """Down to a whole number of such steps since 1970, as date_bin does it."""
+    seconds = minutes * 60
+    return datetime.fromtimestamp(moment.timestamp() // seconds * seconds, UTC)
+
+
+def _told_apart(period: Period, now: datetime) -> Period:
+    """The period with its edges where the roll-up can tell them: what may be merged begins and ends at whole hours.
+
+    A row of the roll-up belongs to the period in which it begins. Each edge is moved by itself, so that where one
+    period ends, the next still begins; only what lies within one merged hour is widened, to that hour.
+    """
+    merged = now - _BY_THE_HOUR_AFTER
+    start, end = (_floor(edge, 60) if edge < merged else edge for edge in (period.start, period.end))
+    return Period(start, end if end > start else start + timedelta(hours=1))
+
+
+def _steps(connection: psycopg.Connection[Any], period: Period, buckets: int) -> tuple[Period | None, int]:
+    """The closed steps of a period (None when there is none yet), and how many minutes one has."""
+    if buckets < 1:
+        raise ValueError(f"buckets: expected 1 or more, got {buckets}")
+    now = _now(connection)
+    minutes = period.length.total_seconds() / 60
+    finest = 60 if period.start < now - _BY_THE_HOUR_AFTER else 1
+    step = next((each for each in STEPS if each >= finest and minutes / each <= buckets), STEPS[-1])
+    start, end = _floor(period.start, step), _floor(min(period.end, now), step)
+    return (Period(start, end) if end > start else None), step
+
+
+def _every_step(period: Period, step: int) -> list[datetime]:
+    length = timedelta(minutes=step)
+    return [period.start + number * length for number in range(int(period.length / length))]
+
+
+def _parameters(period: Period, filter: JobFilter, step: int, by: Sequence[str]) -> dict[str, Any]:
+    wanted = filter.parameters()
+    return {
+        "since": period.start, "until": period.end, "step": step,
+        "job_types": wanted["job_types"], "priorities": wanted["priorities"],
+        "by_step": "step" in by, "by_type": "job_type" in by, "by_priority": "priority" in by,
+    }  # fmt: skip
+
+
+def _counts(
+    connection: psycopg.Connection[Any], period: Period, filter: JobFilter, *, step: int = 1, by: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    cursor = connection.execute(statement("metric_counts"), _parameters(period, filter, step, by))
+    assert cursor.description is not None
+    names = [column.name for column in cursor.description]
+    rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    for row in rows:
+        if row["step"] is not None:
+            row["step"] = row["step"].astimezone(UTC)
+    return rows
+
+
+def _histograms(
+    connection: psycopg.Connection[Any], period: Period, filter: JobFilter, *, step: int = 1, by: Sequence[str] = ()
+) -> _Histograms:
+    """{(key, "run" or "wait"): histogram}; the key is what is grouped by, () for nothing."""
+    found: _Histograms = defaultdict(dict)
+    for begin, job_type, priority, name, bucket, jobs in connection.execute(
+        statement("metric_histograms"), _parameters(period, filter, step, by)
+    ):
+        parts = {"step": begin and begin.astimezone(UTC), "job_type": job_type, "priority": priority}
+        found[tuple(parts[each] for each in by), name][bucket] = jobs
+    return found
+
+
+def _series_frame(
+    steps: Sequence[datetime], histograms: _Histograms, counts: Iterable[dict[str, Any]], step: int
+) -> pd.DataFrame:
+    by_step = {row["step"]: row for row in counts}
+    nothing = dict.fromkeys([*_COUNTS, "run_seconds"], 0)
+    frame = pd.DataFrame(
+        [[begin, *(by_step.get(begin, nothing)[name] for name in (*_COUNTS, "run_seconds"))] for begin in steps],
+        columns=["bucket", *_COUNTS, "run_seconds"],
+    )
+    frame = _typed(frame, step, counts=_COUNTS)
+    _add_rates(frame, histograms, [(begin,) for begin in steps])
+    columns = ["bucket", *_COUNTS, "failure_rate", "run_p50", "run_p95", "run_p99", "wait_p50", "wait_p95", "run_mean"]
+    return frame[columns]
+
+
+def _by(period: Period, filter: JobFilter, column: str) -> pd.DataFrame:
+    with reading() as connection:
+        asked = _told_apart(period, _now(connection))
+        rows = _counts(connection, asked, filter, by=(column,))
+        histograms = _histograms(connection, asked, filter, by=(column,))
+    names = [column, *_COUNTS, "run_seconds"]
+    frame = pd.DataFrame([[row[name] for name in names] for row in rows], columns=names)
+    frame[_COUNTS] = frame[_COUNTS].astype("int64")
+    _add_rates(frame, histograms, [(row[column],) for row in rows])
+    return frame
+
+
+def _add_rates(frame: pd.DataFrame, histograms: _Histograms, keys: Sequence[_Key]) -> None:
+    ended = frame["completed"] + frame["failed"]
+    frame["failure_rate"] = (frame["failed"] / ended.where(ended > 0)).astype(float)
+    attempts = pd.Series([sum(histograms.get((key, "run"), {}).values()) for key in keys], dtype=float)
+    frame["run_mean"] = (frame["run_seconds"].astype(float) / attempts.where(attempts > 0)).astype(float)
+    for name in ("run", "wait"):
+        for label, share in _QUANTILES.items():
+            found = [quantile(histograms.get((key, name), {}), share) for key in keys]
+            frame[f"{name}_{label}"] = pd.Series(found, dtype=float)
+
+
+def _typed(frame: pd.DataFrame, step: int, *, counts: list[str]) -> pd.DataFrame:
+    frame["bucket"] = pd.to_datetime(frame["bucket"], utc=True)
+    frame[counts] = frame[counts].astype("int64")
+    frame.attrs["step_seconds"] = step * 60
     return frame

@@ -1,0 +1,30 @@
+-- Makes failed and cancelled jobs pending again, due now and then `gap` seconds apart, with fresh budgets; their history
+-- and their error group stay. Locked in the order of the ids, as outcomes are recorded and as others retry.
+-- Of those that wait for one unique key only the first comes back, and none where a live job has the key.
+WITH ended AS MATERIALIZED (
+    SELECT id, status, unique_key
+    FROM background_jobs
+    WHERE id = ANY (%(ids)s::text[]) AND status IN ('failed', 'cancelled')
+    ORDER BY id
+    FOR UPDATE
+),
+in_turn AS (
+    SELECT id, status, unique_key, row_number() OVER (PARTITION BY unique_key ORDER BY id) AS turn FROM ended
+),
+chosen AS (
+    SELECT id, status, row_number() OVER (ORDER BY id) - 1 AS place
+    FROM in_turn
+    WHERE unique_key IS NULL
+       OR turn = 1 AND NOT EXISTS (
+           SELECT FROM background_jobs AS holder
+           WHERE holder.unique_key = in_turn.unique_key AND holder.status IN ('pending', 'processing')
+       )
+)
+UPDATE background_jobs AS job
+SET status = 'pending', retry_count = 0, lost_count = 0,
+    scheduled_for = greatest(now(), %(begin)s::timestamptz) + chosen.place * %(gap)s * interval '1 second',
+    started_at = NULL, completed_at = NULL, error_message = NULL, worker_id = NULL, progress = NULL,
+    progress_note = NULL, updated_at = now()
+FROM chosen
+WHERE job.id = chosen.id
+RETURNING job.id, job.job_type, job.priority, chosen.status
