@@ -8,8 +8,9 @@ from prefect import flow, get_run_logger
 from pydantic import Field, PositiveFloat
 
 from flows.process_jobs import process_jobs
-from models import database, job_queue
+from models import database
 from models.jobs import BackgroundJob, JobStatus
+from models.retention import DAYS_KEPT, queue_cleanup
 
 DRAIN_SECONDS = 300.0
 
@@ -18,24 +19,16 @@ class CleanupFailedError(RuntimeError):
     """The clean-up job failed for good; its message says why."""
 
 
-# A job, not a call of the processor's task: so the clean-up has its row, progress and history on the dashboard like all
-# work, can be cancelled, survives this process, and by its unique key never runs beside another one.
 @flow(name="cleanup-old-jobs", persist_result=False)
 def cleanup_old_jobs(
-    days: Annotated[int, Field(ge=1, le=3650)] = 30, drain_seconds: PositiveFloat = DRAIN_SECONDS
+    days: Annotated[int, Field(ge=1, le=3650)] = DAYS_KEPT, drain_seconds: PositiveFloat = DRAIN_SECONDS
 ) -> dict[str, Any]:
     """Deletes jobs that ended more than `days` days ago, and makes older figures of the roll-up coarser.
 
     Adds a `cleanup_old_data` job of low priority, unless one is waiting or running already, and works on the queue
     until it is empty or `drain_seconds` have passed. A job that still waits then is left to the standing workers.
     """
-    job_id = job_queue.add_job(
-        type="cleanup_old_data",
-        payload={"days": days},
-        priority=3,
-        max_retries=2,
-        unique_key=f"cleanup-old-data:{days}",
-    )
+    job_id = queue_cleanup(days).id
     process_jobs(drain=True, minutes=drain_seconds / 60)
     with database.session() as session:
         job = session.get(BackgroundJob, job_id)

@@ -8,11 +8,8 @@ from prefect import flow, get_run_logger
 from pydantic import Field, PositiveFloat
 
 from flows.process_jobs import process_jobs
-from models import calculate_priority, database, job_queue
-from models.opportunities import OpenOpportunity, count_added, determine_urgency, open_opportunities
+from models.opportunities import MOST_OPPORTUNITIES, queue_offers
 
-#: So many are worked on in the hour between two runs on a small machine, with time to spare.
-MOST_OPPORTUNITIES = 500
 DRAIN_SECONDS = 300.0
 
 
@@ -31,29 +28,10 @@ def process_opportunities(
 
     Returns `queued` (those that are new), `already_queued`, and the shift's `summary` (None without `drain`).
     """
-    opportunities = open_opportunities(limit)
-    with database.session() as session:
-        job_ids = job_queue.add_batch([_job(opportunity) for opportunity in opportunities], session=session)
-        queued = count_added(session, job_ids)
-        session.commit()
-    already_queued = len(opportunities) - queued
-    get_run_logger().info("%d opportunities queued, %d were already", queued, already_queued)
+    offers = queue_offers(limit)
+    get_run_logger().info("%d opportunities queued, %d were already", offers.queued, offers.already_queued)
     summary = process_jobs(drain=True, minutes=drain_seconds / 60) if drain else None
-    return {"success": True, "queued": queued, "already_queued": already_queued, "summary": summary}
-
-
-def _job(opportunity: OpenOpportunity) -> dict[str, Any]:
-    urgency = determine_urgency(
-        opportunity.expected_close, opportunity.created_at, opportunity.today, moved_at=opportunity.updated_at
-    )
-    return {
-        "type": "process_opportunity_offer",
-        "payload": {"opportunity_id": opportunity.id},
-        "priority": calculate_priority(
-            urgency=urgency, customer_tier=opportunity.tier, value=opportunity.estimated_value
-        ),
-        "unique_key": f"opportunity-offer:{opportunity.id}",
-    }
+    return {"success": True, "queued": offers.queued, "already_queued": offers.already_queued, "summary": summary}
 
 
 if __name__ == "__main__":

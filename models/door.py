@@ -39,6 +39,10 @@ class InvalidJobError(ValueError):
     """What was handed in cannot become a job; the message says what was expected and what came."""
 
 
+class PayloadTooLargeError(InvalidJobError):
+    """The payload is over the limit."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewJob:
     """A job that passed the door; `payload` is JSON text, `scheduled_for` None means now by the database's clock."""
@@ -88,7 +92,8 @@ def payload_text(payload: Any) -> str:
     """The payload as the JSON text that is stored.
 
     Raises:
-        InvalidJobError: when it is no JSON object, holds a NUL character, or is over the limit.
+        InvalidJobError: when it is no JSON object or holds a NUL character.
+        PayloadTooLargeError: when it is over the limit.
     """
     if not isinstance(payload, Mapping | BaseModel):
         raise InvalidJobError(f"payload: expected a JSON object (a dict), got {_kind(payload)}")
@@ -105,7 +110,7 @@ def payload_text(payload: Any) -> str:
     if "\\u0000" in text and _NUL.search(text):
         raise InvalidJobError("payload: expected no NUL characters, which PostgreSQL cannot store, got at least one")
     if size > PAYLOAD_LIMIT_BYTES:
-        raise InvalidJobError(
+        raise PayloadTooLargeError(
             f"payload: expected at most {PAYLOAD_LIMIT_BYTES:,} bytes of JSON, got {size:,}; store it elsewhere and "
             "put its id into the payload"
         )
@@ -116,10 +121,10 @@ def parse_payload(job_type: registry.JobType, text: str | None) -> BaseModel:
     """The payload as the type's model; `text` None stands for one over the limit.
 
     Raises:
-        InvalidJobError: when it does not fit.
+        InvalidJobError: when it does not fit (PayloadTooLargeError: when it is over the limit).
     """
     if text is None:
-        raise InvalidJobError(f"payload: expected at most {PAYLOAD_LIMIT_BYTES:,} bytes of JSON, got more")
+        raise PayloadTooLargeError(f"payload: expected at most {PAYLOAD_LIMIT_BYTES:,} bytes of JSON, got more")
     try:
         return job_type.payload.model_validate_json(text)
     except ValidationError as error:

@@ -1,18 +1,19 @@
-"""The opportunities that still need an offer, and how urgent each is."""
+"""The opportunities that still need an offer, how urgent each is, and queueing a job for each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-
-from sqlmodel import Session
+from typing import Any
 
 from models import database
-from models.priority import URGENCY_POINTS
+from models.adding import add_jobs
+from models.priority import URGENCY_POINTS, calculate_priority
 from models.sql import statement
 
+#: So many are worked on in the hour between two runs on a small machine, with time to spare.
+MOST_OPPORTUNITIES = 500
 #: (at most this many days until the expected close, urgency), nearest first; later than all: low.
 CLOSING_DAYS = ((3, "critical"), (14, "high"), (45, "medium"))
 #: Where the CRM does not say when.
@@ -34,6 +35,39 @@ class OpenOpportunity:
     updated_at: datetime
     tier: str | None
     today: date
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedOffers:
+    """How many opportunities were queued, and how many were queued before and still wait or run."""
+
+    queued: int
+    already_queued: int
+
+
+def queue_offers(limit: int = MOST_OPPORTUNITIES) -> QueuedOffers:
+    """Queues a `process_opportunity_offer` job for each open opportunity without an offer, at most `limit` of them.
+
+    The most valuable come first. Each job's priority follows from `determine_urgency`, the customer's tier and the
+    value. An opportunity whose job waits or runs already is not queued twice.
+    """
+    jobs = add_jobs([_offer_job(opportunity) for opportunity in open_opportunities(limit)])
+    queued = sum(job.added for job in jobs)
+    return QueuedOffers(queued, len(jobs) - queued)
+
+
+def _offer_job(opportunity: OpenOpportunity) -> dict[str, Any]:
+    urgency = determine_urgency(
+        opportunity.expected_close, opportunity.created_at, opportunity.today, moved_at=opportunity.updated_at
+    )
+    return {
+        "type": "process_opportunity_offer",
+        "payload": {"opportunity_id": opportunity.id},
+        "priority": calculate_priority(
+            urgency=urgency, customer_tier=opportunity.tier, value=opportunity.estimated_value
+        ),
+        "unique_key": f"opportunity-offer:{opportunity.id}",
+    }
 
 
 def open_opportunities(limit: int) -> list[OpenOpportunity]:
@@ -69,16 +103,3 @@ def determine_urgency(
 def _closing(expected_close: date, today: date) -> str:
     days = (expected_close - today).days
     return next((urgency for at_most, urgency in CLOSING_DAYS if days <= at_most), "low")
-
-
-def count_added(session: Session, job_ids: Sequence[str]) -> int:
-    """How many of these jobs were added in this very transaction.
-
-    `add_batch` gives the existing job's id for a unique key that is taken. What was inserted here has `created_at` at
-    its default, now(), which stays the same from a transaction's beginning to its end; older jobs have an older one.
-    """
-    rows = session.connection().exec_driver_sql(
-        "SELECT count(*) FROM background_jobs WHERE id = ANY (%(ids)s::text[]) AND created_at = now()",
-        {"ids": list(job_ids)},
-    )
-    return int(rows.scalar_one())

@@ -115,7 +115,7 @@ def _checked(place: int, job: Mapping[str, Any]) -> NewJob:
     try:
         return check_job(**job)
     except InvalidJobError as error:
-        raise InvalidJobError(f"job {place}: {error}") from None
+        raise type(error)(f"job {place}: {error}") from None
 
 
 job_queue = JobQueue()

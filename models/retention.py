@@ -1,4 +1,8 @@
-"""What is deleted when: old jobs in chunks, the roll-up's minutes merged into hours, old hours and audit entries."""
+"""What is deleted when: old jobs in chunks, the roll-up's minutes merged into hours, old hours and audit entries.
+
+It is done by a job, `cleanup_old_data`: so it has its row, progress and history like all work, can be cancelled,
+survives the process that asked for it, and by its unique key never runs beside another one.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,33 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from models import database
+from models.adding import AddedJob, add_jobs
 from models.sql import statement
 
+#: How long ended jobs are kept unless somebody asks for another time.
+DAYS_KEPT = 30
 #: A transaction of 5,000 jobs takes 60 ms (a million rows, measured): nobody waits, and it is not all overhead.
 CHUNK_ROWS = 5_000
 #: Minutes are for the last two days' charts ...
 MINUTES_KEPT = "48 hours"
 #: ... hours and the audit log for a year and the month it is compared with.
 KEPT = "13 months"
+
+
+def queue_cleanup(days: int = DAYS_KEPT) -> AddedJob:
+    """Adds a `cleanup_old_data` job of low priority, unless one for as many days is waiting or running already."""
+    (job,) = add_jobs(
+        [
+            {
+                "type": "cleanup_old_data",
+                "payload": {"days": days},
+                "priority": 3,
+                "max_retries": 2,
+                "unique_key": f"cleanup-old-data:{days}",
+            }
+        ]
+    )
+    return job
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,13 @@ from models.smtp_url import smtp_server
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 #: Secrets are named in errors, never shown.
-_SECRET_FIELDS = {"database_url", "listen_url", "smtp_url", "signing_key"}
+_SECRET_FIELDS = {
+    "database_url", "listen_url", "smtp_url", "signing_key", "admin_api_token", "admin_api_read_token", "cron_secret",
+}  # fmt: skip
 #: Shorter keys can be guessed.
 _SIGNING_KEY_LENGTH = 16
+#: What can stand behind "Bearer" in a header; shorter ones can be guessed, over HTTP too.
+_TOKEN = re.compile(r"[\x21-\x7e]{16,500}")
 #: It goes into mail headers between angle brackets; 200 leaves room for what is put behind it.
 _PUBLIC_URL = re.compile(r"https?://[A-Za-z0-9.\-:\[\]]+(?:/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?")
 _PUBLIC_URL_LENGTH = 200
@@ -112,6 +116,21 @@ class Settings(BaseSettings):
         alias="JOB_QUEUE_SIGNING_KEY",
         description="Signs unsubscribe links, one for all machines; without it one is kept in the data folder.",
     )
+    admin_api_token: SecretStr | None = Field(
+        None,
+        alias="ADMIN_API_TOKEN",
+        description="Bearer token of the HTTP API, to look and to act; without it nobody may act.",
+    )
+    admin_api_read_token: SecretStr | None = Field(
+        None,
+        alias="ADMIN_API_READ_TOKEN",
+        description="Bearer token of the HTTP API only to look: jobs, figures, metrics.",
+    )
+    cron_secret: SecretStr | None = Field(
+        None,
+        alias="CRON_SECRET",
+        description="Bearer token of the two cron endpoints, and of nothing else; without it they are closed.",
+    )
     demo_mail_failures: float = Field(
         0.0,
         ge=0,
@@ -181,10 +200,31 @@ class Settings(BaseSettings):
                 )
         return value or None
 
+    @field_validator("admin_api_token", "admin_api_read_token", "cron_secret", mode="before")
+    @classmethod
+    def _check_token(cls, value: object) -> object:
+        if isinstance(value, str):
+            value = value.strip()
+            if value and not _TOKEN.fullmatch(value):
+                raise ValueError(
+                    f"expected 16 to 500 visible ASCII characters without spaces, got {len(value)} characters; "
+                    "make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+                )
+        return value or None
+
     @field_validator("data_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _one_token_one_right(self) -> Settings:
+        tokens = [token for token in (self.admin_api_token, self.admin_api_read_token, self.cron_secret) if token]
+        if len({token.get_secret_value() for token in tokens}) < len(tokens):
+            raise ValueError(
+                "ADMIN_API_TOKEN, ADMIN_API_READ_TOKEN, CRON_SECRET: expected different ones, got one twice"
+            )
+        return self
 
     @model_validator(mode="after")
     def _persistence_needs_no_url(self) -> Settings:

@@ -13,9 +13,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from flows import process_opportunities as flow_module
-from models import database as database_module
-from models import job_queue
-from models.opportunities import count_added, determine_urgency, open_opportunities
+from models.opportunities import determine_urgency, open_opportunities
 from models.priority import URGENCY_POINTS
 
 TODAY = date(2026, 6, 15)
@@ -215,20 +213,3 @@ def test_priorities_follow_from_urgency_tier_and_value() -> None:
 @pytest.mark.usefixtures("crm", "no_run_logger")
 def test_without_anything_to_do_the_flow_says_so() -> None:
     assert queue() == {"success": True, "queued": 0, "already_queued": 0, "summary": None}
-
-
-@pytest.mark.usefixtures("crm")
-def test_only_jobs_of_this_very_transaction_count_as_added() -> None:
-    def job(number: int) -> dict[str, Any]:
-        return {
-            "type": "process_opportunity_offer",
-            "payload": {"opportunity_id": f"o{number}"},
-            "unique_key": f"opportunity-offer:o{number}",
-        }
-
-    before = job_queue.add_batch([job(1), job(2)])
-    with database_module.session() as session:
-        ids = job_queue.add_batch([job(1), job(2), job(3)], session=session)
-        assert ids[:2] == before
-        assert count_added(session, ids) == 1
-        session.commit()
