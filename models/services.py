@@ -52,11 +52,16 @@ def take_turn(service: str, per_second: float, *, patience: float) -> float:
         Seconds until the turn, 0 or more; when that is more than `patience`, no turn was taken.
     """
     with database.transaction() as connection:
-        row = connection.execute(
-            statement("take_turn"), {"service": service, "gap": 1 / per_second, "patience": patience}
-        ).fetchone()
-    assert row is not None
-    return max(0.0, float(row[0]))
+        row = None
+        while row is None:
+            row = connection.execute(
+                statement("take_turn"), {"service": service, "gap": 1 / per_second, "patience": patience}
+            ).fetchone()
+            if row is None:  # the first call ever
+                connection.execute(
+                    "INSERT INTO services (service) VALUES (%s) ON CONFLICT (service) DO NOTHING", [service]
+                )
+    return float(row[0])
 
 
 def service_states() -> list[ServiceState]:

@@ -27,6 +27,20 @@ COMMENT ON COLUMN services.reason IS 'Why the breaker opened last.';
 COMMENT ON COLUMN services.next_turn IS 'When the next call may begin, where calls per second are limited.';
 """
 
+WAKE_UP = """
+-- Who resumes a type, raises a limit or ends a hold, by whatever way, wakes the idle workers: without, a resumed type
+-- would wait for their poll interval.
+CREATE FUNCTION job_types_wake() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('background_jobs', '');
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER job_types_wake AFTER UPDATE OF paused, max_running, starts_per_second, held_until ON job_types
+    FOR EACH STATEMENT EXECUTE FUNCTION job_types_wake();
+"""
+
 ROLL_UP = """
 ALTER TABLE job_metrics
     ADD COLUMN snoozed INTEGER DEFAULT 0 NOT NULL,
@@ -44,12 +58,14 @@ COMMENT ON COLUMN promotions.minimum_age_days IS 'For opportunities that are at 
 
 
 def upgrade() -> None:
-    for statements in (SERVICES, ROLL_UP, PROMOTIONS):
+    for statements in (SERVICES, WAKE_UP, ROLL_UP, PROMOTIONS):
         op.execute(statements)
 
 
 def downgrade() -> None:
     op.execute("ALTER TABLE promotions DROP COLUMN minimum_age_days")
     op.execute("ALTER TABLE job_metrics DROP COLUMN snoozed, DROP COLUMN stage_micros")
+    op.execute("DROP TRIGGER job_types_wake ON job_types")
+    op.execute("DROP FUNCTION job_types_wake")
     op.execute("DROP TABLE services")
     op.execute("ALTER TABLE job_types DROP COLUMN services")
