@@ -9,17 +9,22 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from crm_rows import add_customer, add_opportunity, add_promotion, execute, rows
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from running import process as process_of
+from running import until
 from sqlalchemy import event
 
+from flows.testing import run_due_jobs
 from models import database as database_module
-from models import registry
+from models import job_queue, registry
 from models.offers import amount_after
 from models.promotions import promotion_key
+from models.rescue import rescue_lost_jobs
 from tasks import PermanentError
 from tasks.services import outbox
 
@@ -235,12 +240,14 @@ def test_when_the_mail_cannot_be_queued_there_is_no_offer_either(monkeypatch: py
     assert status() == "new"
 
 
-def test_an_offer_takes_four_statements_in_one_transaction() -> None:
+@pytest.mark.parametrize("jobs", [1, 200])
+def test_a_batch_of_any_size_is_one_transaction_of_four_statements(jobs: int) -> None:
     add_customer()
     add_promotion()
-    add_opportunity()
+    for number in range(jobs):
+        add_opportunity(f"o{number}")
     engine = database_module.engine()
-    registry.load()
+    job_type = registry.load()["process_opportunity_offer"]
     seen: list[str] = []
 
     def note(connection: Any, cursor: Any, text: str, *_: Any) -> None:
@@ -252,13 +259,79 @@ def test_an_offer_takes_four_statements_in_one_transaction() -> None:
     event.listen(engine, "before_cursor_execute", note)
     event.listen(engine, "commit", committed)
     try:
-        process()
+        results = job_type.run([job_type.payload(opportunity_id=f"o{number}") for number in range(jobs)])
     finally:
         event.remove(engine, "before_cursor_execute", note)
         event.remove(engine, "commit", committed)
 
     assert len(seen) == 5 and seen[-1] == "COMMIT"
     assert "FOR UPDATE" in seen[0]
+    assert len({result["offer_id"] for result in results}) == len(offers()) == jobs
+    # One mail for one customer and promotion, for however many opportunities.
+    assert {result["mail_job_id"] for result in results} == {mail[0] for mail in queued_mails()}
+
+
+def test_each_of_a_batch_gets_what_is_its_own() -> None:
+    add_customer()
+    add_promotion("small", discount="5")
+    add_promotion("large", discount="15", minimum="5000")
+    add_opportunity("open", value="100")
+    add_opportunity("big", value="6000")
+    add_opportunity("won", status="won")
+    job_type = registry.load()["process_opportunity_offer"]
+
+    results = job_type.run(
+        [job_type.payload(opportunity_id=name) for name in ("gone", "big", "won", "open", "big")]
+    )
+
+    gone, big, won, small, again = results
+    assert isinstance(gone, PermanentError) and "there is no opportunity 'gone'" in str(gone)
+    assert (big["promotion_id"], small["promotion_id"]) == ("large", "small")
+    assert won == {"skipped": "the opportunity is won"}
+    assert again == {"skipped": "has an offer", "offer_id": big["offer_id"]}
+
+
+def test_a_promotion_may_ask_for_an_age() -> None:
+    add_customer()
+    add_promotion("always", discount="5")
+    add_promotion("win-back", discount="25")
+    execute("UPDATE promotions SET minimum_age_days = 30 WHERE id = 'win-back'")
+    add_opportunity("fresh")
+    add_opportunity("stale")
+    execute("UPDATE opportunities SET created_at = now() - interval '30 days' WHERE id = 'stale'")
+
+    assert process("fresh")["promotion_id"] == "always"
+    assert process("stale")["promotion_id"] == "win-back"
+
+
+def test_killed_between_the_offers_and_the_outcomes_they_are_made_once(database: str) -> None:
+    add_customer()
+    add_promotion()
+    for number in range(20):
+        add_opportunity(f"o{number}")
+    jobs = job_queue.add_batch(
+        {"type": "process_opportunity_offer", "payload": {"opportunity_id": f"o{number}"}} for number in range(20)
+    )
+    code = "from flows.testing import run_due_jobs; run_due_jobs('process_opportunity_offer')"
+    with psycopg.connect(database) as recording, psycopg.connect(database) as making, process_of("-c", code) as worker:
+        making.execute("SELECT FROM opportunities WHERE id = 'o0' FOR UPDATE")
+        until(lambda: rows("SELECT count(*) FROM background_jobs WHERE status = 'processing'") == [(20,)])
+        # Nobody can end the jobs while we hold their rows: the worker makes the offers, and dies before their record.
+        recording.execute("SELECT FROM background_jobs WHERE id = ANY (%s) FOR UPDATE", [jobs])
+        making.rollback()
+        until(lambda: len(offers()) == 20, what="the offers")
+        worker.kill()
+    assert rows("SELECT DISTINCT status FROM background_jobs WHERE id = ANY (%s)", jobs) == [("processing",)]
+    execute("UPDATE workers SET beat_at = now() - interval '1 minute'")
+    with database_module.connect() as connection:
+        assert rescue_lost_jobs(connection) == 20
+
+    run_due_jobs("process_opportunity_offer")
+
+    assert len(offers()) == 20 and len(queued_mails()) == 21
+    assert rows("SELECT DISTINCT status, result->>'skipped' FROM background_jobs WHERE id = ANY (%s)", jobs) == [
+        ("completed", "has an offer")
+    ]
 
 
 @examples(deadline=None)
