@@ -1,4 +1,4 @@
-"""What is deleted when: old jobs in chunks, the roll-up's minutes merged into hours, old hours and audit entries.
+"""How long what is kept: a table of policies, their bounds, and adding the job that carries them out.
 
 It is done by a job, `cleanup_old_data`: so it has its row, progress and history like all work, can be cancelled,
 survives the process that asked for it, and by its unique key never runs beside another one.
@@ -6,22 +6,85 @@ survives the process that asked for it, and by its unique key never runs beside 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from typing import LiteralString
 
-from models import database
 from models.adding import AddedJob, add_jobs
-from models.sql import statement
+from models.jobs import JobStatus
 
 #: How long ended jobs are kept unless somebody asks for another time.
 DAYS_KEPT = 30
-#: A transaction of 5,000 jobs takes 60 ms (a million rows, measured): nobody waits, and it is not all overhead.
-CHUNK_ROWS = 5_000
-#: Minutes are for the last two days' charts ...
+MOST_DAYS = 3650
+#: What is ever deleted of the jobs: never what is pending or processing, however old.
+ENDED = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
+#: The roll-up's minutes are for the last two days' charts; then they are merged into hours.
 MINUTES_KEPT = "48 hours"
-#: ... hours and the audit log for a year and the month it is compared with.
-KEPT = "13 months"
+#: Thirteen months: a year, and the month it is compared with.
+_A_YEAR_AND_A_MONTH = 396
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What is deleted of a table beside the jobs; `at` and `only` are SQL.
+
+    `name` is what the job's payload and result call it, `at` the time that counts (indexed where the table is large),
+    `only` which rows may go at all, `least` the fewest days that may be asked for.
+    """
+
+    name: str
+    table: LiteralString
+    at: LiteralString
+    days: int
+    least: int = 1
+    only: LiteralString = "true"
+
+
+#: What is not here is never deleted: customers, opportunities, offers, promotions and payments are the CRM's and the
+#: accountants'; analytics_daily has one small row a day and key; job_types and services are a handful. An attempt's row
+#: in job_failures goes with its job.
+POLICIES = (
+    # The minutes among them have become hours by then. Totals and the years' charts come from here.
+    Policy("job_metrics", "job_metrics", "bucket", _A_YEAR_AND_A_MONTH, 90, "resolution = 60"),
+    Policy("audit_log", "audit_log", "at", _A_YEAR_AND_A_MONTH, 30),
+    # One row for each start of a worker. A job that still has a dead worker's name waits for its rescue.
+    Policy(
+        "workers", "workers", "coalesce(stopped_at, beat_at)", DAYS_KEPT, 1,
+        "NOT EXISTS (SELECT FROM background_jobs AS job"
+        " WHERE job.status = 'processing' AND job.worker_id = workers.worker_id)",
+    ),
+    # A message's row is what keeps it from being sent twice. A promotion's stays for as long as the promotion can be
+    # sent at all, and while a job that would send it waits; what was begun and perhaps not sent stays for ever. Of the
+    # others, the longest rule that asks for an earlier one is the 90 days between two requests for a review.
+    Policy(
+        "messages", "messages", "sent_at", _A_YEAR_AND_A_MONTH, 120,
+        "NOT (kind = 'send_promotion' AND EXISTS (SELECT FROM promotions AS promotion"
+        " WHERE promotion.id = messages.subject_id AND promotion.active))"
+        " AND NOT EXISTS (SELECT FROM background_jobs AS job WHERE job.unique_key = messages.id"
+        " AND job.status IN ('pending', 'processing'))",
+    ),
+)  # fmt: skip
+
+
+def checked_keep(keep: Mapping[str, int]) -> dict[str, int]:
+    """Days by policy name, as somebody asked for them.
+
+    Raises:
+        ValueError: for a name that no policy has, or days out of its bounds.
+    """
+    known = {policy.name: policy for policy in POLICIES}
+    for name, days in keep.items():
+        if name not in known:
+            raise ValueError(f"expected some of {', '.join(known)}, got {name!r:.60}")
+        if not known[name].least <= days <= MOST_DAYS:
+            raise ValueError(f"{name}: expected {known[name].least} to {MOST_DAYS} days, got {days}")
+    return dict(keep)
+
+
+def days_by_status(days: int = DAYS_KEPT, overrides: Mapping[str, int | None] | None = None) -> dict[str, int]:
+    """How long ended jobs are kept, by status: `days`, where `overrides` has no other number."""
+    asked = overrides or {}
+    return {str(status): asked.get(status) or days for status in ENDED}
 
 
 def queue_cleanup(days: int = DAYS_KEPT) -> AddedJob:
@@ -38,85 +101,3 @@ def queue_cleanup(days: int = DAYS_KEPT) -> AddedJob:
         ]
     )
     return job
-
-
-@dataclass(frozen=True, slots=True)
-class DeletedJobs:
-    """One chunk that is gone: how many jobs, and how much of the time to go through is done, 0 to 1."""
-
-    jobs: int
-    share: float
-
-
-def delete_old_jobs(days: int, *, chunk_rows: int = CHUNK_ROWS) -> Iterator[DeletedJobs]:
-    """Deletes the jobs that completed, failed or were cancelled more than `days` days ago, a chunk per transaction.
-
-    Never what is pending or processing, however old. Jobs that somebody is just retrying are left for the next time.
-    """
-    if days < 1 or chunk_rows < 1:
-        raise ValueError(f"days, chunk_rows: expected 1 or more, got {days}, {chunk_rows}")
-    with database.transaction() as connection:
-        row = connection.execute(
-            "SELECT now() - make_interval(days => %s), extract(epoch FROM now() - make_interval(days => %s)"
-            " - (SELECT min(created_at) FROM background_jobs))::float8",
-            [days, days],
-        ).fetchone()
-    assert row is not None
-    cutoff, span = row
-    after, deleted = "-infinity", chunk_rows
-    while deleted == chunk_rows:
-        with database.transaction() as connection:
-            # With stale statistics the planner reads and sorts all old rows for each chunk: 800 ms instead of 60.
-            connection.execute(statement("along_the_indexes"))
-            row = connection.execute(
-                statement("delete_old_jobs"), {"after": after, "cutoff": cutoff, "most": chunk_rows}
-            ).fetchone()
-        assert row is not None
-        deleted, last, left = row
-        if deleted:
-            after = last
-            yield DeletedJobs(deleted, 1 - left / span if span else 1.0)
-
-
-def merge_minutes() -> Iterator[int]:
-    """Merges the roll-up's minutes that are older than 48 hours into hours, an hour per transaction.
-
-    Yields:
-        How many minute rows each hour had.
-    """
-    for hour in _hours_to_merge():
-        with database.transaction() as connection:
-            row = connection.execute(statement("merge_minutes"), {"hour": hour}).fetchone()
-        assert row is not None
-        yield row[0]
-
-
-def _hours_to_merge() -> list[datetime]:
-    with database.transaction() as connection:
-        rows = connection.execute(
-            "SELECT DISTINCT date_trunc('hour', bucket, 'UTC') AS hour FROM job_metrics"
-            " WHERE resolution = 1 AND bucket < date_trunc('hour', now() - %s::interval, 'UTC') ORDER BY hour",
-            [MINUTES_KEPT],
-        ).fetchall()
-    return [row[0] for row in rows]
-
-
-def delete_old_hours() -> int:
-    """Deletes the roll-up's hours that are older than 13 months; returns how many rows."""
-    with database.transaction() as connection:
-        return connection.execute(
-            "DELETE FROM job_metrics WHERE resolution = 60 AND bucket < now() - %s::interval", [KEPT]
-        ).rowcount
-
-
-def delete_old_audit_entries(*, chunk_rows: int = CHUNK_ROWS) -> Iterator[int]:
-    """Deletes what is older than 13 months from the audit log, a chunk per transaction; yields how many entries."""
-    deleted = chunk_rows
-    while deleted == chunk_rows:
-        with database.transaction() as connection:
-            deleted = connection.execute(
-                "DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log WHERE at < now() - %s::interval"
-                " ORDER BY at LIMIT %s FOR UPDATE SKIP LOCKED)",
-                [KEPT, chunk_rows],
-            ).rowcount
-        yield deleted

@@ -2,37 +2,100 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import logging
+from collections import Counter
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from models import retention
+from models import vacuum
+from models.deletion import CHUNK_ROWS, delete_old_jobs, delete_old_rows
+from models.merging import merge_minutes
+from models.retention import DAYS_KEPT, MOST_DAYS, POLICIES, checked_keep, days_by_status
 from tasks import Payload, processor, report_progress
 
+logger = logging.getLogger(__name__)
+
 #: The jobs are by far the most; the rest is seconds.
-_JOBS_SHARE = 0.9
+_JOBS_SHARE = 0.8
 #: Ten million rows at the measured pace take some five minutes; past an hour something is wrong.
 TIMEOUT_SECONDS = 3600.0
 
+Days = Annotated[int, Field(ge=1, le=MOST_DAYS)]
+
 
 class CleanupPayload(Payload):
-    days: Annotated[int, Field(ge=1, le=3650, description="How long ended jobs are kept.")] = 30
+    days: Annotated[int, Field(ge=1, le=MOST_DAYS, description="How long ended jobs are kept.")] = DAYS_KEPT
+    completed_days: Days | None = Field(None, description="Completed ones, where it is not `days`.")
+    failed_days: Days | None = Field(None, description="Failed ones, where it is not `days`.")
+    cancelled_days: Days | None = Field(None, description="Cancelled ones, where it is not `days`.")
+    keep: Annotated[dict[str, int], AfterValidator(checked_keep)] = Field(
+        {},
+        description="Days by table, where they are not the policy's own.",
+        json_schema_extra={"propertyNames": {"enum": [policy.name for policy in POLICIES]}},
+    )
+    chunk_rows: int = Field(CHUNK_ROWS, ge=100, le=50_000, description="Rows that one transaction deletes at most.")
+    vacuum: bool = Field(False, description="VACUUM (ANALYZE) the tables that lost more than a fifth of their rows.")
 
 
 # A `def`: it does nothing but wait for the database, chunk after chunk, each on a connection it gives back.
 @processor(retries=2, timeout_seconds=TIMEOUT_SECONDS)
-def cleanup_old_data(payload: CleanupPayload) -> dict[str, int]:
-    """Deletes jobs that ended more than `days` days ago, and merges the roll-up's minutes older than 48 h into hours.
+def cleanup_old_data(payload: CleanupPayload) -> dict[str, Any]:
+    """Deletes jobs that ended more than `days` days ago, and what is past its retention in the other tables.
 
-    Hours and the audit log are kept 13 months; totals come from the roll-up and so outlive the jobs. Each chunk is a
-    transaction of its own: interrupted, it has done a part, and the next run goes on.
+    Minutes of the roll-up older than 48 h are merged into hours, which are kept 13 months like the audit log; totals
+    come from the roll-up and so outlive the jobs. Each chunk is a transaction of its own: interrupted, it has done a
+    part, and the next run goes on. The result has the rows by table, and the command for each table that lost so much
+    that it should be vacuumed.
     """
-    jobs = 0
-    for chunk in retention.delete_old_jobs(payload.days):
-        jobs += chunk.jobs
-        report_progress(min(1.0, max(0.0, chunk.share)) * _JOBS_SHARE, f"{jobs:,} jobs deleted")
+    before = vacuum.row_estimates()
+    deleted, by_status = _delete_jobs(payload)
     report_progress(_JOBS_SHARE, "merging the roll-up")
-    minutes = sum(retention.merge_minutes())
-    hours = retention.delete_old_hours()
-    audit_entries = sum(retention.delete_old_audit_entries())
-    return {"jobs": jobs, "minutes_merged": minutes, "hours_deleted": hours, "audit_entries": audit_entries}
+    merged = sum(merge_minutes())
+    for number, policy in enumerate(POLICIES):
+        share = _JOBS_SHARE + (1 - _JOBS_SHARE) * number / len(POLICIES)
+        report_progress(share, f"deleting from {policy.name}")
+        for rows in delete_old_rows(policy, payload.keep.get(policy.name), chunk_rows=payload.chunk_rows):
+            deleted[policy.table] += rows
+            report_progress(share, f"{deleted[policy.table]:,} rows of {policy.name} deleted")
+    return {
+        "jobs": deleted["background_jobs"],
+        "jobs_by_status": by_status,
+        "deleted": dict(deleted),
+        "minutes_merged": merged,
+        **_vacuum(deleted, before, payload.vacuum),
+    }
+
+
+def _delete_jobs(payload: CleanupPayload) -> tuple[Counter[str], dict[str, int]]:
+    """Rows that went by table, and the jobs among them by status."""
+    tables = ["background_jobs", "job_failures", *(policy.table for policy in POLICIES)]
+    deleted = Counter(dict.fromkeys(tables, 0))
+    days = days_by_status(
+        payload.days,
+        {
+            "completed": payload.completed_days,
+            "failed": payload.failed_days,
+            "cancelled": payload.cancelled_days,
+        },
+    )
+    by_status = Counter(dict.fromkeys(days, 0))
+    for chunk in delete_old_jobs(days, chunk_rows=payload.chunk_rows):
+        by_status.update(chunk.by_status)
+        deleted["background_jobs"] += chunk.jobs
+        deleted["job_failures"] += chunk.failures
+        share = min(1.0, max(0.0, chunk.share)) * _JOBS_SHARE
+        report_progress(share, f"{deleted['background_jobs']:,} jobs deleted")
+    return deleted, dict(by_status)
+
+
+def _vacuum(deleted: Counter[str], before: dict[str, int], wanted: bool) -> dict[str, Any]:
+    commands = vacuum.hints(deleted, before)
+    if not commands:
+        return {}
+    if wanted:
+        return {"vacuumed": vacuum.run(commands)}
+    for table, command in commands.items():
+        logger.info("%s rows of %s are gone, more than a fifth; to have its room back at once: %s",
+                    f"{deleted[table]:,}", table, command)  # fmt: skip
+    return {"vacuum_hint": list(commands.values())}
