@@ -262,7 +262,7 @@ class ServiceRow(SQLModel, table=True):
     )
 
     __table_args__ = (
-        CheckConstraint("breaker IN ('closed', 'open', 'half-open')", name="services_breaker"),
+        CheckConstraint("breaker IN ('closed', 'open')", name="services_breaker"),
     )
 
 

@@ -43,7 +43,14 @@ class RollUp:
         self._row(job_type, priority).counts[event] += jobs
 
     def attempt(
-        self, job_type: str, priority: int, event: str, *, waited: float, ran: float, stages: Mapping[str, float]
+        self,
+        job_type: str,
+        priority: int,
+        event: str,
+        *,
+        waited: float,
+        ran: float,
+        stages: Mapping[str, float] | None = None,
     ) -> None:
         """Counts one attempt that ended, with the seconds it waited and ran, and those of its stages."""
         self.count(job_type, priority, event)
@@ -52,7 +59,7 @@ class RollUp:
         row.run_seconds += ran
         row.wait[bucket_of(waited)] += 1
         row.run[bucket_of(ran)] += 1
-        for stage, seconds in stages.items():
+        for stage, seconds in (stages or {}).items():
             row.stage_micros[stage] += round(seconds * 1e6)
 
     def _row(self, job_type: str, priority: int) -> _Row:

@@ -15,7 +15,10 @@ REASON_LIMIT = 500
 
 @dataclass(frozen=True, slots=True)
 class ServiceState:
-    """A service as the workers found it last. `breaker`: closed, open or half-open."""
+    """A service as the workers found it last.
+
+    `breaker`: closed, open, or half-open when the hold has run out and nobody has tried it since.
+    """
 
     service: str
     breaker: str
@@ -68,6 +71,7 @@ def service_states() -> list[ServiceState]:
     """All services that some worker has had trouble with, by name."""
     with database.transaction() as connection:
         rows = connection.execute(
-            "SELECT service, breaker, changed_at, open_until, reason FROM services ORDER BY service"
+            "SELECT service, CASE WHEN open_until <= now() THEN 'half-open' ELSE breaker END, changed_at, open_until,"
+            " reason FROM services ORDER BY service"
         ).fetchall()
     return [ServiceState(*row) for row in rows]

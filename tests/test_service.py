@@ -54,6 +54,8 @@ def test_failures_in_a_row_open_it_and_hold_what_needs_it_for_all_workers() -> N
     assert held() == {"both", "mail"}
     (state,) = service_states()
     assert (state.service, state.breaker, state.reason) == ("post", "open", "post office: connection refused")
+    query("UPDATE services SET open_until = now() - interval '1 second'")
+    assert service_states()[0].breaker == "half-open"
     reason = value("SELECT held_reason FROM job_types WHERE job_type = 'mail'")
     assert reason == "post is not answering: post office: connection refused"
 
@@ -175,7 +177,7 @@ def test_turns_are_spread_evenly_over_all_who_ask() -> None:
     waits = [take_turn("post", 10, patience=10) for _ in range(6)]
 
     gaps = [later - earlier for earlier, later in itertools.pairwise(waits)]
-    assert waits[0] == 0
+    assert waits[0] < 0.05
     # A tenth of a second apart, less what asking itself took.
     assert all(gap <= 0.1 for gap in gaps) and waits[-1] > 0.2
 

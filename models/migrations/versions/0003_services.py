@@ -21,7 +21,7 @@ CREATE TABLE services (
     reason TEXT,
     next_turn TIMESTAMPTZ,
     PRIMARY KEY (service),
-    CONSTRAINT services_breaker CHECK (breaker IN ('closed', 'open', 'half-open'))
+    CONSTRAINT services_breaker CHECK (breaker IN ('closed', 'open'))
 );
 COMMENT ON COLUMN services.reason IS 'Why the breaker opened last.';
 COMMENT ON COLUMN services.next_turn IS 'When the next call may begin, where calls per second are limited.';
