@@ -9,14 +9,16 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, LiteralString
 
 import pandas as pd
 import psycopg
 
 from models import metrics
+from models.door import EARLIEST, LATEST
 from models.filters import JobFilter
+from models.ids import can_be_stored
 from models.reading import fetch, frame_of, reading
 from models.rescue import LEASE_SECONDS
 from models.sql import statement
@@ -115,54 +117,65 @@ def page(filter: JobFilter = _NO_FILTER, cursor: str | None = None, limit: int =
     by_failure = filter.statuses == ("failed",) or filter.fingerprint is not None
     column: LiteralString = "completed_at" if by_failure else "created_at"
     after = _read_cursor(cursor, column)
-    parameters = {
-        **filter.parameters(), **after, "most": _limit(limit) + 1, "examined": EXAMINED, "shown": PAYLOAD_SHOWN,
-    }  # fmt: skip
-    walk = _walk(column, by_failure, after["moment"], after["place"])
+    parameters = {**filter.parameters(), **after, "most": _limit(limit) + 1, "shown": PAYLOAD_SHOWN}
+    # Where every row that is looked at passes, no more are looked at than the page has.
+    sifted = [parameters[name] for name in ("job_types", "priorities", "pattern")]
+    sifted += [None if by_failure else parameters["statuses"]]
+    parameters["examined"] = parameters["most"] if all(each is None for each in sifted) else EXAMINED
+    walk = _walk(column, by_failure, after["moment"], after["id"])
     with reading() as connection:
         connection.execute(statement("along_the_indexes"))
-        frame = frame_of(connection.execute(_PAGE.replace("/* walk */", walk), parameters))
+        # Jobs that were added together have one time: they are put in the order of their ids, each lot by itself.
+        connection.execute("SET LOCAL enable_incremental_sort = on")
+        frame = frame_of(
+            connection.execute(_PAGE.replace("/* walk */", walk).replace("/* column */", column), parameters)
+        )
         following = None
         if len(frame) > limit:
             frame = frame.iloc[:limit]
-            following = _cursor(column, frame["place"].iloc[-1], frame[column].iloc[-1])
+            following = _cursor(column, frame["id"].iloc[-1], frame[column].iloc[-1])
         else:
             following = _end_of_walk(connection, column, walk, parameters)
-    return Page(frame.drop(columns=["place"]).reset_index(drop=True), following)
+    return Page(frame.reset_index(drop=True), following, parameters["examined"])
 
 
 _PAGE: LiteralString = """
 SELECT
-    job.place, job.id, job.job_type, job.status, job.priority, job.retry_count + 1 AS attempts, job.max_retries,
+    job.id, job.job_type, job.status, job.priority, job.retry_count + 1 AS attempts, job.max_retries,
     job.created_at, job.scheduled_for, job.started_at, job.completed_at,
     extract(epoch FROM job.started_at - least(job.scheduled_for, job.started_at))::float8 AS wait_seconds,
     extract(epoch FROM job.completed_at - job.started_at)::float8 AS run_seconds,
     job.error_message, job.worker_id, job.progress, left(job.payload::text, %(shown)s) AS payload
-FROM (/* walk */) AS job
+FROM (/* walk */) AS walked
+JOIN background_jobs AS job ON job.id = walked.id
 WHERE (%(job_types)s::text[] IS NULL OR job.job_type = ANY (%(job_types)s::text[]))
   AND (%(priorities)s::int[] IS NULL OR job.priority = ANY (%(priorities)s::int[]))
   AND (%(statuses)s::text[] IS NULL OR job.status = ANY (%(statuses)s::text[]))
   AND (%(pattern)s::text IS NULL
        OR job.error_message ILIKE %(pattern)s::text OR job.payload::text ILIKE %(pattern)s::text)
+ORDER BY job./* column */ DESC, job.id DESC
 LIMIT %(most)s
 """
 
 
-def _walk(column: LiteralString, failed: bool, moment: datetime | None, place: str | None) -> LiteralString:
-    """The rows that one page looks at, in the index's order; those of one moment come by their place in the table."""
+def _walk(column: LiteralString, failed: bool, moment: datetime | None, job_id: str | None) -> LiteralString:
+    """The ids that one page looks at, in the order of the index and then of the ids.
+
+    A job's place in the table would be cheaper than its id, but a progress report changes it.
+    """
     conditions: list[LiteralString] = ["status = 'failed'"] if failed else []
     if moment is not None:
-        conditions += [f"{column} <= %(moment)s", f"({column} < %(moment)s OR ctid > %(place)s::tid)"]
-    elif place is not None:
+        conditions += [f"{column} <= %(moment)s", f"({column} < %(moment)s OR id < %(id)s)"]
+    elif job_id is not None:
         # In an index that descends, what has no such time comes first.
-        conditions += [f"({column} IS NOT NULL OR ctid > %(place)s::tid)"]
+        conditions += [f"({column} IS NOT NULL OR id < %(id)s)"]
     conditions += [
         f"(%(since)s::timestamptz IS NULL OR {column} >= %(since)s::timestamptz)",
         f"(%(until)s::timestamptz IS NULL OR {column} < %(until)s::timestamptz)",
     ]
     return (
-        f"SELECT ctid::text AS place, * FROM background_jobs WHERE {' AND '.join(conditions)}"
-        f" ORDER BY {column} DESC LIMIT %(examined)s"
+        f"SELECT id, {column} FROM background_jobs WHERE {' AND '.join(conditions)}"
+        f" ORDER BY {column} DESC, id DESC LIMIT %(examined)s"
     )
 
 
@@ -171,31 +184,31 @@ def _end_of_walk(
 ) -> str | None:
     """Where the look ended for its bound; None when it went through to the end."""
     last = connection.execute(
-        f"SELECT place, {column} FROM ({walk}) AS walked OFFSET %(examined)s - 1", parameters
+        f"SELECT id, {column} FROM ({walk}) AS walked OFFSET %(examined)s - 1", parameters
     ).fetchone()
     return _cursor(column, *last) if last else None
 
 
-def _cursor(column: str, place: str, moment: Any) -> str:
+def _cursor(column: str, job_id: str, moment: Any) -> str:
     when = None if moment is None or pd.isna(moment) else moment.isoformat()
-    return base64.urlsafe_b64encode(json.dumps([column, when, place]).encode()).decode()
+    return base64.urlsafe_b64encode(json.dumps([column, when, job_id]).encode()).decode()
 
 
 def _read_cursor(cursor: str | None, column: str) -> dict[str, Any]:
     if cursor is None:
-        return {"moment": None, "place": None}
+        return {"moment": None, "id": None}
     try:
-        kind, moment, place = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-        block, _, number = place.removeprefix("(").removesuffix(")").partition(",")
-        when = datetime.fromisoformat(moment) if moment else None
-        if when is not None and when.tzinfo is None:
-            raise ValueError("a time without its zone")
-        found = {"moment": when, "place": f"({int(block)},{int(number)})"}
-    except (ValueError, TypeError, AttributeError) as error:
+        kind, moment, job_id = json.loads(base64.b64decode(cursor.encode(), altchars=b"-_", validate=True))
+        when = None if moment is None else datetime.fromisoformat(moment).astimezone(UTC)
+        if not isinstance(job_id, str) or not can_be_stored(job_id):
+            raise ValueError("an id that none has")
+        if when is not None and not EARLIEST <= when <= LATEST:
+            raise ValueError("a time that no job has")
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise CursorError(f"expected a cursor that a page gave out, got {cursor!r:.80}: {error}") from None
     if kind != column:
         raise CursorError("this cursor belongs to a list with another order: begin again with the first page")
-    return found
+    return {"moment": when, "id": job_id}
 
 
 def audit_of(target: str, limit: int = 100) -> pd.DataFrame:

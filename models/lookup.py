@@ -62,6 +62,13 @@ def declared_types() -> list[JobTypeRow]:
         return list(session.exec(select(JobTypeRow).order_by(col(JobTypeRow.job_type))))
 
 
+def payload_schema(job_type: str) -> dict[str, Any] | None:
+    """The JSON Schema of a type's payload, None when no worker has declared the type."""
+    with database.session() as session:
+        row = session.get(JobTypeRow, job_type)
+        return row.payload_schema if row is not None else None
+
+
 def live_workers() -> list[dict[str, Any]]:
     """Workers that have not signed off, with the age of their last beat in seconds."""
     with database.transaction() as connection:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from models import database
+from models.reading import reading
 from models.settings import settings
 
 #: Pending jobs are counted exactly up to here (about 10 ms along the index), and estimated above.
@@ -76,3 +77,14 @@ def get_stats() -> QueueStats:
         cancelled=cancelled,
         estimated=estimated,
     )
+
+
+def mean_run_seconds() -> float | None:
+    """How long an attempt ran in the mean, over the whole roll-up; None before the first."""
+    with reading() as connection:
+        row = connection.execute(
+            "SELECT (sum(run_seconds) / nullif(sum(completed + failed + retried), 0))::float8 FROM job_metrics"
+        ).fetchone()
+    assert row is not None
+    mean: float | None = row[0]
+    return mean
