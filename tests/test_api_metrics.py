@@ -14,8 +14,8 @@ from support import held_by, insert, query, value, worker_row
 from dashboard.api import create_api, metrics
 from models import database as db
 from models.counters import Counters
+from models.merging import merge_minutes
 from models.reading import reading
-from models.retention import merge_minutes
 from models.rollup import RollUp
 from models.scrape import scrape
 
