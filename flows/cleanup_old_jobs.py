@@ -7,17 +7,9 @@ from typing import Annotated, Any
 from prefect import flow, get_run_logger
 from pydantic import Field, PositiveFloat
 
-from flows.process_jobs import process_jobs
-from models import database
+from flows.see_through import DRAIN_SECONDS, see_through
 from models.deletion import PROBE_ROWS, probe
-from models.jobs import BackgroundJob, JobStatus
 from models.retention import DAYS_KEPT, MOST_DAYS, days_by_status, queue_cleanup
-
-DRAIN_SECONDS = 300.0
-
-
-class CleanupFailedError(RuntimeError):
-    """The clean-up job failed for good; its message says why."""
 
 
 @flow(name="cleanup-old-jobs", persist_result=False)
@@ -35,15 +27,7 @@ def cleanup_old_jobs(
     """
     if dry_run:
         return _rehearse(days)
-    job_id = queue_cleanup(days).id
-    process_jobs(drain=True, minutes=drain_seconds / 60)
-    with database.session() as session:
-        job = session.get(BackgroundJob, job_id)
-    if job is not None and job.status == JobStatus.FAILED:
-        raise CleanupFailedError(f"the job {job_id} failed for good: {job.error_message}")
-    status = job.status if job is not None else "deleted"
-    get_run_logger().info("the clean-up job %s is %s: %s", job_id, status, job.result if job is not None else None)
-    return {"success": True, "job_id": job_id, "status": status, "result": job.result if job is not None else None}
+    return see_through(queue_cleanup(days).id, drain_seconds=drain_seconds)
 
 
 def _rehearse(days: int) -> dict[str, Any]:

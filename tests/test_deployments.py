@@ -15,8 +15,12 @@ import yaml
 from models.settings import PROJECT_ROOT
 from tests.running import until
 
-DEPLOYMENTS = {"process-jobs/drain", "process-opportunities/hourly", "cleanup-old-jobs/daily"}
-SCHEDULES = {"process-opportunities/hourly": "0 */1 * * *", "cleanup-old-jobs/daily": "0 0 * * *"}
+SCHEDULES = {
+    "process-opportunities/hourly": "0 */1 * * *",
+    "cleanup-old-jobs/daily": "0 0 * * *",
+    "update-analytics/daily": "0 1 * * *",
+}
+DEPLOYMENTS = {"process-jobs/drain", *SCHEDULES}
 
 
 def _prefect(*arguments: str) -> str:

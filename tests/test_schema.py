@@ -13,8 +13,9 @@ import pytest
 from sqlalchemy import create_engine
 from sqlmodel import SQLModel
 
+import models.analytics_table
 import models.crm
-import models.jobs  # noqa: F401 - both fill SQLModel.metadata
+import models.jobs  # noqa: F401 - all fill SQLModel.metadata
 from models import schema
 from models.schema import SchemaError, alembic_config, ensure_schema
 
