@@ -97,7 +97,8 @@ def _bare_loop() -> None:
                         "worker_id": "bare loop",
                         "ids": [row[0] for row in rows], "started_at": [row[7] for row in rows],
                         "statuses": ["completed"] * jobs, "retries": [0] * jobs, "delays": [0.0] * jobs,
-                        "elapsed": [0.0] * jobs, "errors": [None] * jobs, "results": [None] * jobs,
+                        "elapsed": [0.0] * jobs, "errors": [None] * jobs, "fingerprints": [""] * jobs,
+                        "results": [None] * jobs,
                         "notes": [None] * jobs, "task_run_ids": [None] * jobs,
                     },
                 )

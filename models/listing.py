@@ -17,11 +17,14 @@ import psycopg
 
 from models import metrics
 from models.door import EARLIEST, LATEST
+from models.error_groups import failed_groups
 from models.filters import JobFilter
 from models.ids import can_be_stored
 from models.reading import fetch, frame_of, reading
 from models.rescue import LEASE_SECONDS
 from models.sql import statement
+
+__all__ = ["CursorError", "Page", "active_jobs", "audit", "audit_of", "failed_groups", "page", "workers"]
 
 #: Rows a page looks at for those that pass its filter: about 20 ms.
 EXAMINED = 20_000
@@ -78,29 +81,6 @@ def workers() -> pd.DataFrame:
     `beat_at`, `beat_age_seconds`, `heartbeat_lost`, `running` (jobs it holds), `flow_run_id`.
     """
     return fetch(statement("workers"), {"lease": LEASE_SECONDS})
-
-
-def failed_groups(filter: JobFilter = _NO_FILTER, limit: int = 100) -> pd.DataFrame:
-    """Failed jobs by error group, the largest first.
-
-    Columns: `fingerprint`, `job_type`, `error_class`, `message` (of the newest), `jobs` (failed now), `first_seen`,
-    `last_seen`, `trend` (list), `retried_since`, `failed_again`.
-    """
-    rows = fetch(
-        "SELECT newest.fingerprint, min(job.job_type) AS job_type, min(newest.error_class) AS error_class,"
-        " (array_agg(job.error_message ORDER BY job.completed_at DESC))[1] AS message, count(*) AS jobs,"
-        " min(job.completed_at) AS first_seen, max(job.completed_at) AS last_seen FROM ("
-        "  SELECT * FROM background_jobs WHERE status = 'failed' ORDER BY completed_at DESC LIMIT 5000) AS job"
-        " CROSS JOIN LATERAL (SELECT fingerprint, error_class FROM job_failures WHERE job_id = job.id"
-        "  ORDER BY id DESC LIMIT 1) AS newest"
-        " WHERE (%(job_types)s::text[] IS NULL OR job.job_type = ANY (%(job_types)s::text[]))"
-        " AND (%(pattern)s::text IS NULL OR error_message ILIKE %(pattern)s::text)"
-        " GROUP BY 1 ORDER BY jobs DESC LIMIT %(most)s",
-        {**filter.parameters(), "most": _limit(limit)},
-    )
-    rows["trend"] = [[0] * 24 for _ in range(len(rows))]
-    rows["retried_since"] = rows["failed_again"] = 0
-    return rows
 
 
 def page(filter: JobFilter = _NO_FILTER, cursor: str | None = None, limit: int = 50) -> Page:
@@ -215,7 +195,7 @@ def audit_of(target: str, limit: int = 100) -> pd.DataFrame:
     """What was done to a job, a job type or a bulk action, newest first. Columns as those of `audit`."""
     return fetch(
         "SELECT at, who, action, target, detail FROM audit_log WHERE target = %s ORDER BY id DESC LIMIT %s",
-        [target, _limit(limit)],
+        [target if can_be_stored(target) else None, _limit(limit)],
     )
 
 

@@ -10,12 +10,15 @@ from typing import Any, Final, Literal
 
 from models import database
 from models.actions import audit, cancel_jobs, retry_jobs
-from models.ids import can_be_stored
+from models.bulk import Preview, begin_bulk_retry, bulk_actions, preview_retry, resume_bulk, stop_bulk
+from models.ids import can_be_stored, new_job_id
 from models.roles import Actor, require_operator
+from models.undo import take_back
 
 __all__ = [
-    "UNCHANGED", "ActionResult", "Actor", "UnknownJobTypeError", "cancel", "pause", "require_operator", "resume",
-    "retry", "set_limits",
+    "UNCHANGED", "ActionResult", "Actor", "Preview", "UnknownJobTypeError", "begin_bulk_retry", "bulk_actions",
+    "cancel", "pause", "preview_retry", "require_operator", "resume", "resume_bulk", "retry", "set_limits",
+    "stop_bulk", "undo",
 ]  # fmt: skip
 
 
@@ -38,11 +41,15 @@ class UnknownJobTypeError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ActionResult:
-    """How many it was done to, how many were passed over, and both in words: "48 retried, 2 were already running"."""
+    """How many it was done to, how many were passed over, and both in words: "48 retried, 2 were already running".
+
+    With an `action_id`, `undo` takes back what has not started.
+    """
 
     done: int
     skipped: int
     text: str
+    action_id: str | None = None
 
 
 def retry(ids: Sequence[str], actor: Actor) -> ActionResult:
@@ -52,8 +59,10 @@ def retry(ids: Sequence[str], actor: Actor) -> ActionResult:
         PermissionError: for a viewer.
     """
     require_operator(actor)
-    done = retry_jobs(ids, who=actor.name)
-    return _result("retried", ids, done, {"failed": "waits for its unique key, which another job has"})
+    action_id = new_job_id()
+    done = retry_jobs(ids, who=actor.name, action_id=action_id)
+    taken = {"failed": "not, as a job that waits or runs has the unique key"}
+    return _result("retried", ids, done, {**taken, "cancelled": taken["failed"]}, action_id if done else None)
 
 
 def cancel(ids: Sequence[str], actor: Actor) -> ActionResult:
@@ -64,6 +73,20 @@ def cancel(ids: Sequence[str], actor: Actor) -> ActionResult:
     """
     require_operator(actor)
     return _result("cancelled", ids, cancel_jobs(ids, who=actor.name), {})
+
+
+def undo(action_id: str, actor: Actor) -> ActionResult:
+    """Takes back a retry, of chosen jobs or in bulk, for the jobs that have not started since.
+
+    Raises:
+        PermissionError: for a viewer.
+        LookupError: when there is no such action.
+    """
+    taken, left = take_back(action_id, actor)
+    texts = [f"{taken:,} taken back"]
+    if left:
+        texts.append(f"{left:,} {'has' if left == 1 else 'have'} started already")
+    return ActionResult(taken, left, ", ".join(texts))
 
 
 def pause(job_type: str, actor: Actor) -> ActionResult:
@@ -190,14 +213,16 @@ _SKIPPED = {
 }
 
 
-def _result(word: str, ids: Sequence[str], done: Sequence[str], reasons: dict[str, str]) -> ActionResult:
+def _result(
+    word: str, ids: Sequence[str], done: Sequence[str], reasons: dict[str, str], action_id: str | None = None
+) -> ActionResult:
     asked = set(ids)
     left = asked - set(done)
     texts = [f"{len(done):,} {word}"]
     for status, jobs in _statuses(left):
         one, many = _SKIPPED[status]
         texts.append(f"{jobs:,} {reasons.get(status or '') or (one if jobs == 1 else many)}")
-    return ActionResult(len(done), len(left), ", ".join(texts))
+    return ActionResult(len(done), len(left), ", ".join(texts), action_id)
 
 
 def _statuses(ids: set[str]) -> list[tuple[str | None, int]]:

@@ -92,6 +92,7 @@ def record(worker_id: str, outcomes: Sequence[Outcome]) -> list[Outcome]:
                 "delays": [outcome.delay for outcome in ordered],
                 "elapsed": [outcome.elapsed for outcome in ordered],
                 "errors": [outcome.failure.message if outcome.failure else None for outcome in ordered],
+                "fingerprints": [_group(outcome) for outcome in ordered],
                 "results": [outcome.result for outcome in ordered],
                 "notes": [outcome.note for outcome in ordered],
                 "task_run_ids": [outcome.task_run_id for outcome in ordered],
@@ -138,6 +139,10 @@ def record(worker_id: str, outcomes: Sequence[Outcome]) -> list[Outcome]:
 _STATUS = {Ending.COMPLETED: "completed", Ending.RETRY: "pending", Ending.FAILED: "failed", Ending.SNOOZED: "pending"}
 
 
+def _group(outcome: Outcome) -> str:
+    return fingerprint(outcome.job_type, outcome.failure) if outcome.failure else ""
+
+
 def _refusal(outcome: Outcome) -> Failure:
     return Failure(
         "LeaseLost",
@@ -162,4 +167,5 @@ _VALUES = re.compile(
 def fingerprint(job_type: str, failure: Failure) -> str:
     """The group of an error: job type, error class, and the message's first line with its values taken out."""
     first_line = failure.message.partition("\n")[0]
-    return f"{job_type}:{failure.error_class}:{_VALUES.sub('*', first_line)[:200]}"
+    # An entry of its index takes 2,700 bytes.
+    return f"{job_type}:{failure.error_class[:200]}:{_VALUES.sub('*', first_line)[:200]}"

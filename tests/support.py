@@ -115,7 +115,7 @@ def claim_all(claims: Claimer) -> list[Claim]:
 
 
 def outcome(claimed: ClaimedJob, ending: Ending = Ending.COMPLETED, *, name: str = "note", **values: Any) -> Outcome:
-    if ending is not Ending.COMPLETED:
+    if ending in (Ending.RETRY, Ending.FAILED):
         values.setdefault("failure", Failure("RuntimeError", "it did not work"))
     return Outcome(job=claimed, job_type=name, ending=ending, **{"elapsed": 0.1, "waited": 0.2, "ran": 0.1, **values})
 

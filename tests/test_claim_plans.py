@@ -218,6 +218,7 @@ def test_finishing_finds_each_job_by_its_id(plan_mode: str, jobs: int) -> None:
             "delays": [0.0] * jobs,
             "elapsed": [0.1] * jobs,
             "errors": [None] * jobs,
+            "fingerprints": [""] * jobs,
             "results": ['{"sent": 1}'] * jobs,
             "notes": [None] * jobs,
             "task_run_ids": [None] * jobs,

@@ -119,9 +119,9 @@ class Lives(RuleBasedStateMachine):
             life.failures["LeaseLost"] += 1
             return
         self.counted[ending] += 1
-        life.failures["RuntimeError"] += ending is not Ending.COMPLETED
-        if ending is Ending.RETRY:
-            life.status, life.worker, life.retries = "pending", None, life.retries + 1
+        life.failures["RuntimeError"] += ending in (Ending.RETRY, Ending.FAILED)
+        if ending in (Ending.RETRY, Ending.SNOOZED):
+            life.status, life.worker, life.retries = "pending", None, life.retries + (ending is Ending.RETRY)
         else:
             life.status = ending.value
 
@@ -191,7 +191,7 @@ class Lives(RuleBasedStateMachine):
         )
         audited = query("SELECT action, target, detail->>'was' FROM audit_log WHERE who = 'ann' ORDER BY id")
         assert audited == self.audited
-        for event in ("completed", "retried", "failed", "cancelled", "lost", "requeued"):
+        for event in ("completed", "retried", "failed", "cancelled", "lost", "requeued", "snoozed"):
             assert value(f"SELECT coalesce(sum({event}), 0) FROM job_metrics") == self.counted[event]
 
 

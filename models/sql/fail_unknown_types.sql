@@ -14,6 +14,7 @@ failed AS (
     SET status = 'failed',
         completed_at = now(),
         updated_at = now(),
+        fingerprint = job.job_type || ':UnknownJobType',
         error_message = format(
             'no live worker knows the job type %%L (known: %%s): add a processor for it, or name its module in '
             'JOB_QUEUE_MODULES, then retry this job', job.job_type, %(known)s::text

@@ -16,6 +16,8 @@ SET status = outcome.status,
     END,
     worker_id = CASE WHEN outcome.status = 'pending' THEN NULL ELSE job.worker_id END,
     error_message = outcome.error_message,
+    -- A retried job keeps the group it was in, until it fails for good again.
+    fingerprint = CASE WHEN outcome.status = 'failed' THEN outcome.fingerprint ELSE job.fingerprint END,
     result = outcome.result::jsonb,
     progress = CASE WHEN outcome.status = 'completed' AND job.progress IS NOT NULL THEN 1 ELSE job.progress END,
     progress_note = CASE WHEN outcome.note IS NULL THEN job.progress_note ELSE outcome.note END,
@@ -23,8 +25,11 @@ SET status = outcome.status,
     updated_at = now()
 FROM unnest(
     %(ids)s::text[], %(started_at)s::timestamptz[], %(statuses)s::text[], %(retries)s::int[], %(delays)s::float8[],
-    %(elapsed)s::float8[], %(errors)s::text[], %(results)s::text[], %(notes)s::text[], %(task_run_ids)s::text[]
-) AS outcome (id, started_at, status, retries, delay, elapsed, error_message, result, note, task_run_id)
+    %(elapsed)s::float8[], %(errors)s::text[], %(fingerprints)s::text[], %(results)s::text[], %(notes)s::text[],
+    %(task_run_ids)s::text[]
+) AS outcome (
+    id, started_at, status, retries, delay, elapsed, error_message, fingerprint, result, note, task_run_id
+)
 WHERE job.id = outcome.id
   -- The fence, as one expression over both sides: taken apart, the planner filters the table by it first, believes that
   -- one row is left, and compares every running job with every outcome.

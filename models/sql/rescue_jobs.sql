@@ -21,6 +21,9 @@ rescued AS (
         started_at = CASE WHEN lost.losses >= %(fail_after)s THEN job.started_at END,
         completed_at = CASE WHEN lost.losses >= %(fail_after)s THEN now() END,
         worker_id = CASE WHEN lost.losses >= %(fail_after)s THEN job.worker_id END,
+        fingerprint = CASE
+            WHEN lost.losses >= %(fail_after)s THEN job.job_type || ':WorkerLost' ELSE job.fingerprint
+        END,
         error_message = format('the worker that ran this job died (%%s times so far)', lost.losses),
         updated_at = now()
     FROM lost

@@ -1,24 +1,40 @@
 -- Makes failed and cancelled jobs pending again, due now and then `gap` seconds apart, with fresh budgets; their history
 -- and their error group stay. Locked in the order of the ids, as outcomes are recorded and as others retry.
--- Of those that wait for one unique key only the first comes back, and none where a live job has the key.
+-- What they were is kept for the undo. Of those that wait for one unique key only the first comes back, and none where a live job has the key.
 WITH ended AS MATERIALIZED (
-    SELECT id, status, unique_key
+    SELECT
+        id, status, unique_key, fingerprint, retry_count, lost_count, scheduled_for, started_at, completed_at,
+        error_message, worker_id, progress, progress_note
     FROM background_jobs
     WHERE id = ANY (%(ids)s::text[]) AND status IN ('failed', 'cancelled')
     ORDER BY id
     FOR UPDATE
 ),
 in_turn AS (
-    SELECT id, status, unique_key, row_number() OVER (PARTITION BY unique_key ORDER BY id) AS turn FROM ended
+    SELECT *, row_number() OVER (PARTITION BY unique_key ORDER BY id) AS turn FROM ended
 ),
 chosen AS (
-    SELECT id, status, row_number() OVER (ORDER BY id) - 1 AS place
+    SELECT *, row_number() OVER (ORDER BY id) - 1 AS place
     FROM in_turn
     WHERE unique_key IS NULL
        OR turn = 1 AND NOT EXISTS (
            SELECT FROM background_jobs AS holder
            WHERE holder.unique_key = in_turn.unique_key AND holder.status IN ('pending', 'processing')
        )
+),
+remembered AS (
+    INSERT INTO retried_jobs (job_id, fingerprint, bulk_action_id, before)
+    SELECT
+        id, fingerprint, %(bulk_action_id)s,
+        jsonb_build_object(
+            'status', status, 'retry_count', retry_count, 'lost_count', lost_count, 'scheduled_for', scheduled_for,
+            'started_at', started_at, 'completed_at', completed_at, 'error_message', error_message,
+            'worker_id', worker_id, 'progress', progress, 'progress_note', progress_note
+        )
+    FROM chosen
+    ON CONFLICT (job_id) DO UPDATE
+    SET fingerprint = excluded.fingerprint, retried_at = excluded.retried_at,
+        bulk_action_id = excluded.bulk_action_id, before = excluded.before
 )
 UPDATE background_jobs AS job
 SET status = 'pending', retry_count = 0, lost_count = 0,
