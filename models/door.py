@@ -128,15 +128,21 @@ def parse_payload(job_type: registry.JobType, text: str | None) -> BaseModel:
     try:
         return job_type.payload.model_validate_json(text)
     except ValidationError as error:
-        raise InvalidJobError(_misfit(job_type.name, error)) from None
+        raise InvalidJobError(_misfit(job_type, error)) from None
 
 
-def _misfit(job_type: str, error: ValidationError) -> str:
+def _misfit(job_type: registry.JobType, error: ValidationError) -> str:
+    hidden = registry.hides_input(job_type.payload)
     problems = []
     for problem in error.errors(include_url=False, include_context=False):
         where = ".".join(str(part) for part in problem["loc"]) or "payload"
-        problems.append(f"{where:.100}: {problem['msg']}, got {_shown(problem['input'])}")
-    return f"payload does not fit {job_type}: " + "; ".join(problems[:5])
+        if hidden:
+            # A field that does not exist may be named by what should not be seen.
+            where = "a field" if problem["type"] == "extra_forbidden" else where
+            problems.append(f"{where:.100}: {problem['msg']}")
+        else:
+            problems.append(f"{where:.100}: {problem['msg']}, got {_shown(problem['input'])}")
+    return f"payload does not fit {job_type.name}: " + "; ".join(problems[:5])
 
 
 class _DeclaredType:
@@ -149,6 +155,7 @@ class _DeclaredType:
         self.max_retries = max_retries
         self._code = code
         self._schema = _Validator(schema) if schema is not None else None
+        self._hides_input = schema is not None and schema.get(registry.HIDES_INPUT) is True
 
     def check(self, text: str) -> None:
         if self._code is not None:
@@ -161,7 +168,10 @@ class _DeclaredType:
                 raise InvalidJobError(f"payload: expected JSON that a worker can read, got: {error!s:.300}") from None
             if problem is not None:
                 where = ".".join(str(part) for part in problem.absolute_path) or "payload"
-                raise InvalidJobError(f"payload does not fit {self.name}: {where:.100}: {problem.message:.300}")
+                said = problem.message
+                if self._hides_input:
+                    said = f"expected what the type's schema says ({problem.validator})"
+                raise InvalidJobError(f"payload does not fit {self.name}: {where:.100}: {said:.300}")
 
 
 def _by_field_name(check: _Keyword) -> _Keyword:

@@ -24,6 +24,8 @@ from models.sql import statement
 LONGEST_RETRY_DELAY_SECONDS = 3600.0
 #: In a payload's JSON Schema: the other names of its fields, `{"customerId": "customer_id"}`.
 ALIASES = "x-aliases"
+#: In a payload's JSON Schema: no message may show what was given (pydantic's `hide_input_in_errors`).
+HIDES_INPUT = "x-hides-input"
 #: The package whose modules are the project's own processors.
 PROCESSOR_PACKAGE = "tasks"
 
@@ -166,7 +168,14 @@ class _SchemaWithAliases(GenerateJsonSchema):
         written = super().model_schema(schema)
         fields = schema["cls"].model_fields.items()
         aliases = {field.alias: name for name, field in fields if field.alias not in (None, name)}
+        if hides_input(schema["cls"]):
+            written = {**written, HIDES_INPUT: True}
         return {**written, ALIASES: aliases} if aliases else written
+
+
+def hides_input(payload: type[BaseModel]) -> bool:
+    """Whether no message may show what a payload of this model holds, as it may be a secret in the wrong place."""
+    return payload.model_config.get("hide_input_in_errors") is True
 
 
 def _schema(payload: type[BaseModel]) -> str:

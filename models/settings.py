@@ -10,18 +10,23 @@ from typing import Annotated
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from models.api_base import api_base
 from models.mailbox import mailbox
+from models.money import CURRENCY_PATTERN
 from models.smtp_url import smtp_server
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 #: Secrets are named in errors, never shown.
 _SECRET_FIELDS = {
     "database_url", "listen_url", "smtp_url", "signing_key", "admin_api_token", "admin_api_read_token", "cron_secret",
+    "stripe_api_key", "stripe_api_base",
 }  # fmt: skip
 #: Shorter keys can be guessed.
 _SIGNING_KEY_LENGTH = 16
 #: What can stand behind "Bearer" in a header; shorter ones can be guessed, over HTTP too.
 _TOKEN = re.compile(r"[\x21-\x7e]{16,500}")
+#: Secret and restricted keys; a publishable one (pk_...) may not charge.
+_STRIPE_KEY = re.compile(r"[sr]k_[A-Za-z0-9_]{5,300}")
 #: It goes into mail headers between angle brackets; 200 leaves room for what is put behind it.
 _PUBLIC_URL = re.compile(r"https?://[A-Za-z0-9.\-:\[\]]+(?:/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?")
 _PUBLIC_URL_LENGTH = 200
@@ -131,6 +136,22 @@ class Settings(BaseSettings):
         alias="CRON_SECRET",
         description="Bearer token of the two cron endpoints, and of nothing else; without it they are closed.",
     )
+    stripe_api_key: SecretStr | None = Field(
+        None,
+        alias="STRIPE_API_KEY",
+        description="Secret (sk_...) or restricted (rk_...) key of the Stripe account that payments go to; "
+        "without it process_payment fails.",
+    )
+    stripe_api_base: str = Field(
+        "https://api.stripe.com",
+        alias="STRIPE_API_BASE",
+        description="Where Stripe's API is: https, or http on this machine's loopback, for proxies and tests.",
+    )
+    payment_currency: str = Field(
+        "usd",
+        alias="PAYMENT_CURRENCY",
+        description="Currency (ISO 4217) of payments whose payload names none.",
+    )
     demo_mail_failures: float = Field(
         0.0,
         ge=0,
@@ -211,6 +232,30 @@ class Settings(BaseSettings):
                     "make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
                 )
         return value or None
+
+    @field_validator("stripe_api_key", mode="before")
+    @classmethod
+    def _check_stripe_api_key(cls, value: object) -> object:
+        if isinstance(value, str):
+            value = value.strip()
+            if value and not _STRIPE_KEY.fullmatch(value):
+                raise ValueError(
+                    "expected a secret key (sk_...) or a restricted one (rk_...) from https://dashboard.stripe.com/apikeys"
+                )
+        return value or None
+
+    @field_validator("stripe_api_base")
+    @classmethod
+    def _check_stripe_api_base(cls, value: str) -> str:
+        return api_base(value)
+
+    @field_validator("payment_currency")
+    @classmethod
+    def _check_payment_currency(cls, value: str) -> str:
+        value = value.strip()
+        if not re.fullmatch(CURRENCY_PATTERN, value):
+            raise ValueError("expected three letters such as usd or eur (ISO 4217)")
+        return value.lower()
 
     @field_validator("data_dir")
     @classmethod
