@@ -54,7 +54,12 @@ def scrape(counters: Counters) -> Scrape:
         assert workers.description is not None
         state = [column.name for column in workers.description].index("state")
         states = Counter(row[state] for row in workers.fetchall())
-        breakers = connection.execute("SELECT service, breaker FROM services ORDER BY service LIMIT %s", [MOST_TYPES])
+        # As in `services.service_states`: a hold that ran out is half-open.
+        breakers = connection.execute(
+            "SELECT service, CASE WHEN open_until <= now() THEN 'half-open' ELSE breaker END FROM services"
+            " ORDER BY service LIMIT %s",
+            [MOST_TYPES],
+        )
         return Scrape(
             counted_since=since,
             counts={job_type: counts[job_type] for job_type in sorted(counts)[:MOST_TYPES]},

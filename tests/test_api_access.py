@@ -35,12 +35,12 @@ def ask(url: str, method: str, path: str, token: str | None) -> httpx.Response:
 
 
 @pytest.mark.parametrize(("method", "path"), ALL)
-@pytest.mark.parametrize("token", [None, "wrong-token-0123456789", OPERATOR[:-1], ""])
-def test_nobody_gets_in_without_the_right_token(url: str, method: str, path: str, token: str | None) -> None:
-    answer = ask(url, method, path, token)
-    assert answer.status_code == 401
-    assert answer.json() == {"error": "Unauthorized"}
-    assert answer.headers["WWW-Authenticate"] == "Bearer"
+def test_nobody_gets_in_without_the_right_token(url: str, method: str, path: str) -> None:
+    for token in (None, "wrong-token-0123456789", OPERATOR[:-1], ""):
+        answer = ask(url, method, path, token)
+        assert answer.status_code == 401
+        assert answer.json() == {"error": "Unauthorized"}
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
 @pytest.mark.parametrize("path", READS)

@@ -135,9 +135,14 @@ def test_what_is_not_there_is_a_problem_too(operator: httpx.Client, method: str,
 
 
 def test_outside_of_the_api_there_is_nothing(url: str) -> None:
-    for path in ("/", "/apis", "/docs", "//api/jobs", "/api"):
+    for path in ("/", "/apis", "/docs", "//api/jobs", "/api", "/%0A"):
         answer = httpx.get(f"{url}{path}")
         assert (answer.status_code, answer.json()["status"]) == (404, 404)
+
+
+def test_a_line_break_in_a_path_stays_within_the_api(operator: httpx.Client) -> None:
+    assert "there is no job" in operator.get("/jobs/a%0Ab").json()["detail"]
+    assert "This link does not work" in operator.get("/unsubscribe/a%0A").text
 
 
 def test_nothing_is_redirected(url: str) -> None:

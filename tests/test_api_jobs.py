@@ -112,6 +112,7 @@ def test_what_cannot_become_a_job_is_refused_with_the_reason(operator: httpx.Cli
         ({"type": "note", "payload": []}, "body.payload"), ({"type": "note", "max_retries": 1}, "body.max_retries"),
         ({"type": "note", "scheduledFor": "2030-01-01T00:00:00"}, "body.scheduledFor"),
         ({"type": "note", "scheduledFor": 1893456000}, "body.scheduledFor"),
+        ({"type": "note", "scheduledFor": "1893456000"}, "body.scheduledFor"),
         ({"type": "note", "scheduledFor": "0001-01-01T00:00:00+23:00"}, "body.scheduledFor"),
         ([{"type": "note"}, {"type": "note", "priority": 0}], "body.1.priority"), ([], "body"),
     ],
@@ -201,7 +202,8 @@ def forged(*parts) -> str:
     "params",
     [
         {"limit": 0}, {"limit": 201}, {"limit": "9" * 5000}, {"status": "lost"}, {"priority": 11}, {"priority": "x"},
-        {"since": "yesterday"}, {"since": "2026-01-01"}, {"since": "2026-01-02T00:00Z", "until": "2026-01-01T00:00Z"},
+        {"since": "yesterday"}, {"since": "2026-01-01"}, {"until": "0.5"},
+        {"since": "2026-01-02T00:00Z", "until": "2026-01-01T00:00Z"},
         {"text": "\x00"}, {"type": "\x00"}, {"text": "x" * 501}, {"cursor": "nonsense"}, {"cursor": ""},
         {"cursor": "W1tbW1tbW1tb" * 80}, {"cursor": "\U0001f600"}, {"cursor": "MTIz"},
         {"cursor": forged("completed_at", "2026-01-01T00:00:00Z", "x")}, {"cursor": forged("created_at", 7, "x")},

@@ -139,7 +139,10 @@ def test_what_waits_and_runs_and_who_works(prometheus: httpx.Client) -> None:
     worker_row("w2", waiting=True)
     worker_row("w3", beat_age=60)
     query("INSERT INTO job_types (job_type, paused, held_until) VALUES ('note', true, now() + interval '1 minute')")
-    query("INSERT INTO services (service, breaker) VALUES ('smtp', 'open'), ('crm', 'half-open')")
+    query(
+        "INSERT INTO services (service, breaker, open_until) VALUES ('smtp', 'open', now() + interval '1 minute'),"
+        " ('crm', 'open', now() - interval '1 second')"
+    )
 
     found = samples(prometheus)
 

@@ -1,4 +1,4 @@
-"""The application: `create_api()`, to be mounted at /api, and `app`, which has it there, for uvicorn."""
+"""The application: `create_api()`, `mounted()` for a server of more than that, and `app` for uvicorn alone."""
 
 from __future__ import annotations
 
@@ -57,6 +57,14 @@ def create_api() -> FastAPI:
     return api
 
 
+def mounted() -> Mount:
+    """The API as a route at /api, for this application and the dashboard's."""
+    mount = Mount(description.PREFIX, app=create_api())
+    # As it is made, it lets go of paths with a line break in them, and whatever is mounted beside it answers.
+    mount.path_regex = re.compile(mount.path_regex.pattern, re.DOTALL)
+    return mount
+
+
 def _without_links(record: logging.LogRecord) -> bool:
     """Keeps customers' links out of the access log: whoever reads it could use them."""
     if isinstance(record.args, tuple):
@@ -87,6 +95,6 @@ async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
     await answer(scope, receive, send)
 
 
-app = Starlette(
-    routes=[Mount(description.PREFIX, app=create_api()), Mount("", app=Envelope(_nothing_here))], lifespan=_lifespan
-)
+app = Starlette(routes=[mounted()], lifespan=_lifespan)
+app.router.default = Envelope(_nothing_here)
+app.router.redirect_slashes = False

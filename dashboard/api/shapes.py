@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -16,12 +17,12 @@ Status = Literal["pending", "processing", "completed", "failed", "cancelled"]
 assert set(Status.__args__) == set(JobStatus)  # type: ignore[attr-defined]
 
 JOB_ID = "0199c0de-7a1b-7c3d-8e4f-5a6b7c8d9e0f"
-_TIME = "2026-01-24T10:00:00Z"
+_DATE = re.compile(r"\d{4}-\d\d-\d\d[Tt ]")
 
 
 def _written_out(value: Any) -> Any:
-    # Pydantic takes numbers too, as seconds since 1970: nobody means that here.
-    if not isinstance(value, str):
+    # Pydantic takes numbers too, as seconds since 1970, even in a text: nobody means that here.
+    if not isinstance(value, str) or not _DATE.match(value):
         raise ValueError("expected text such as 2026-01-24T10:00:00Z")
     return value
 
