@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models.api_base import api_base
+from models.internal_hosts import internal_host
 from models.mailbox import mailbox
 from models.money import CURRENCY_PATTERN
 from models.smtp_url import smtp_server
@@ -91,6 +92,12 @@ class Settings(BaseSettings):
     modules: Annotated[tuple[str, ...], NoDecode] = Field(
         (), alias="JOB_QUEUE_MODULES", description="Further modules with processors, separated by commas."
     )
+    internal_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        alias="JOB_QUEUE_INTERNAL_HOSTS",
+        description="Hosts inside the company that jobs may reach over HTTP, host or host:port, separated by commas; "
+        "without it only public addresses.",
+    )
     smtp_url: SecretStr | None = Field(
         None,
         alias="SMTP_URL",
@@ -160,9 +167,9 @@ class Settings(BaseSettings):
         description="For demonstrations only: share of attempts at which the outbox fails, never a job's last one.",
     )
 
-    @field_validator("modules", mode="before")
+    @field_validator("modules", "internal_hosts", mode="before")
     @classmethod
-    def _split_modules(cls, value: object) -> object:
+    def _split_list(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(name.strip() for name in value.split(",") if name.strip())
         return value
@@ -173,6 +180,13 @@ class Settings(BaseSettings):
         for name in value:
             if not all(part.isidentifier() for part in name.split(".")):
                 raise ValueError(f"expected dotted module names separated by commas, got {name!r}")
+        return value
+
+    @field_validator("internal_hosts")
+    @classmethod
+    def _check_internal_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            internal_host(entry)
         return value
 
     @field_validator("database_url", "listen_url", mode="before")
