@@ -6,12 +6,9 @@ unsubscribes: mail scanners follow every link, and RFC 8058 lets mail programs P
 
 from __future__ import annotations
 
-import base64
-import binascii
-
 from models import database
 from models.settings import settings
-from models.signing import is_signed, sign
+from models.signing import text_of, token
 
 #: Below PUBLIC_URL; what the API serves.
 UNSUBSCRIBE_PATH = "/api/unsubscribe/"
@@ -26,18 +23,12 @@ def unsubscribe_link(customer_id: str) -> str:
 
 def unsubscribe_token(customer_id: str) -> str:
     """The last part of the link: the customer's id and its signature, URL-safe."""
-    name = base64.urlsafe_b64encode(customer_id.encode()).rstrip(b"=").decode("ascii")
-    return f"{name}.{sign(_PURPOSE, customer_id)}"
+    return token(_PURPOSE, customer_id)
 
 
 def customer_of(token: str) -> str | None:
     """The id of the customer that the token was made for; None when it was not made by us."""
-    name, _, signature = token.partition(".")
-    try:
-        customer_id = base64.b64decode(name + "=" * (-len(name) % 4), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, ValueError):
-        return None
-    return customer_id if is_signed(_PURPOSE, customer_id, signature) else None
+    return text_of(_PURPOSE, token)
 
 
 def unsubscribe(token: str) -> bool:

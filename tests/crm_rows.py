@@ -53,3 +53,21 @@ def add_opportunity(
         opportunity_id, customer, status, value,
     )  # fmt: skip
     return opportunity_id
+
+
+def add_appointment(
+    appointment_id: str = "a1",
+    *,
+    customer: str = "c1",
+    service: str = "Carpets",
+    starts_in: str = "20 hours",
+    status: str = "scheduled",
+    completed: str = "2 days",
+) -> str:
+    """An appointment that starts after `starts_in`; a completed one ended `completed` ago."""
+    execute(
+        "INSERT INTO appointments (id, customer_id, service, starts_at, status, completed_at)"
+        " VALUES (%s, %s, %s, now() + %s::interval, %s, CASE WHEN %s = 'completed' THEN now() - %s::interval END)",
+        appointment_id, customer, service, starts_in, status, status, completed,
+    )  # fmt: skip
+    return appointment_id
