@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
-from dashboard.api import admin, cron, description, health, jobs, metrics, problems, public
+from dashboard.api import admin, cron, description, health, jobs, metrics, problems, unsubscribe
 from dashboard.api.envelope import Envelope
 from models import database
 from models.settings import settings
@@ -50,7 +51,7 @@ def create_api() -> FastAPI:
     problems.install(api)
     for part in (
         jobs.adds, jobs.reads, jobs.acts, admin.reads, admin.acts, cron.acts, metrics.reads, health.open_to_all,
-        public.open_to_all,
+        unsubscribe.open_to_all,
     ):  # fmt: skip
         api.include_router(part)
     description.describe(api)
@@ -74,6 +75,8 @@ def _without_links(record: logging.LogRecord) -> bool:
 
 @asynccontextmanager
 async def _lifespan(_: Starlette) -> AsyncIterator[None]:
+    # An unknown job type makes the door import the processors, and Prefect, which otherwise silences uvicorn's log.
+    os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "INFO")
     closed = [
         name
         for name, token in (("ADMIN_API_TOKEN", settings().admin_api_token), ("CRON_SECRET", settings().cron_secret))

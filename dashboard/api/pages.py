@@ -44,3 +44,12 @@ def page(title: str, body: str, status: int = 200, headers: dict[str, str] | Non
         status,
         {"Content-Security-Policy": _POLICY, **(headers or {})},
     )
+
+
+def no_such_link() -> HTMLResponse:
+    """What is shown for a link that is none of ours; it says nothing about who we know."""
+    return page(
+        "This link does not work",
+        "<p>It may have been cut off. Please use the whole link from the mail, or answer the mail.</p>",
+        404,
+    )

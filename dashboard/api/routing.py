@@ -38,7 +38,7 @@ def router(need: Need, tag: str, *, body_limit: int = BODY_LIMIT_BYTES) -> APIRo
                 request.state.caller = actor
                 if takes_json:
                     _check_head(request, body_limit)
-                return await handle(_BoundedRequest(request, body_limit))
+                return await handle(BoundedRequest(request, body_limit))
 
             return guarded
 
@@ -60,8 +60,8 @@ def _caller(request: Request) -> Actor:
 Caller = Annotated[Actor, Depends(_caller)]
 
 
-class _BoundedRequest(Request):
-    """A request whose body is cut off at a limit while it comes in, and is read as the worker reads payloads."""
+class BoundedRequest(Request):
+    """A request whose body is cut off at a limit while it comes in; its JSON is read as the worker reads payloads."""
 
     def __init__(self, request: Request, limit: int) -> None:
         super().__init__(request.scope, request.receive)
