@@ -126,7 +126,8 @@ class Settings(BaseSettings):
     signing_key: SecretStr | None = Field(
         None,
         alias="JOB_QUEUE_SIGNING_KEY",
-        description="Signs the links in mails and webhooks, one for all machines; without it one is kept in the data folder.",
+        description="Signs the links in mails and webhooks, one for all machines; "
+        "without it one is kept in the data folder.",
     )
     admin_api_token: SecretStr | None = Field(
         None,

@@ -14,7 +14,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
-from dashboard.api import admin, cron, description, health, jobs, metrics, problems, unsubscribe
+from dashboard.api import admin, cron, description, health, jobs, metrics, problems, reviews, unsubscribe
 from dashboard.api.envelope import Envelope
 from models import database
 from models.settings import settings
@@ -51,7 +51,7 @@ def create_api() -> FastAPI:
     problems.install(api)
     for part in (
         jobs.adds, jobs.reads, jobs.acts, admin.reads, admin.acts, cron.acts, metrics.reads, health.open_to_all,
-        unsubscribe.open_to_all,
+        unsubscribe.open_to_all, reviews.open_to_all,
     ):  # fmt: skip
         api.include_router(part)
     description.describe(api)
