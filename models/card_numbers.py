@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+#: What stands in place of a secret.
 MASK = "***"
 #: ISO/IEC 7812 numbers have up to 19 digits, the shortest in use 12. Any run of as many digits counts, whatever its
 #: check digit: a mistyped number is nobody's business either.

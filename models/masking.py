@@ -1,7 +1,8 @@
 """Hiding the secrets in payloads and results before anybody looks at them.
 
 A field is secret when its JSON Schema says so (`"writeOnly": true` or `"format": "password"`: pydantic's SecretStr has
-both), or when its name sounds like it.
+both), or when its name sounds like it. Where the schema says that no message may show what was given, card numbers are
+hidden wherever they stand.
 """
 
 from __future__ import annotations
@@ -10,10 +11,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from models.registry import ALIASES
+from models.card_numbers import MASK, holds_card_number
+from models.registry import ALIASES, HIDES_INPUT
 
-#: What stands in place of a secret.
-MASK = "***"
 #: Better a "discard" too many than a card number: parts of names count, in any case.
 _SOUNDS_SECRET = re.compile(r"token|secret|password|passwd|card|cvc|cvv|api[ _-]?key|authorization|credential", re.I)
 #: Deeper than any payload is read; a row of plain SQL may be deeper than Python can walk or write.
@@ -33,8 +33,9 @@ def masked(value: Any, schema: Mapping[str, Any] | None = None) -> Any:
 
 
 def _masked(value: Any, schemas: list[Mapping[str, Any]], root: Mapping[str, Any], depth: int) -> Any:
+    hides = root.get(HIDES_INPUT) is True
     if not isinstance(value, dict | list):
-        return value
+        return MASK if hides and holds_card_number(value) else value
     if depth == 0:
         return TOO_DEEP
     applying = _parts(schemas, root)
@@ -47,7 +48,9 @@ def _masked(value: Any, schemas: list[Mapping[str, Any]], root: Mapping[str, Any
     result = {}
     for name, item in value.items():
         inner = _properties(applying, name)
-        if _SOUNDS_SECRET.search(name) or _says_secret(inner, root):
+        if hides and holds_card_number(name):
+            result[MASK] = _hidden(item)
+        elif _SOUNDS_SECRET.search(name) or _says_secret(inner, root):
             result[name] = _hidden(item)
         else:
             result[name] = _masked(item, inner, root, depth - 1)

@@ -16,8 +16,9 @@ from tasks import Payload, PermanentError, processor
 from tasks.services.charge import charge_once
 from tasks.services.stripe_payments import stripe_payments
 
-#: Four requests to Stripe at 30 s each, and the wait for another job.
-TIMEOUT_SECONDS = 150.0
+#: Five requests to Stripe at up to 30 s each (a declined intent is read and canceled, another made, confirmed and
+#: read), and the wait for another job.
+TIMEOUT_SECONDS = 180.0
 
 #: For the door of processes that have only the schema.
 _NO_CARD: dict[str, Any] = {"not": {"pattern": CARD_DIGITS_PATTERN}}

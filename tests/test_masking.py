@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.alias_generators import to_camel
 
 from models.masking import MASK, TOO_DEEP, masked
-from models.registry import _schema
+from models.registry import HIDES_INPUT, _schema
 
 
 class Inner(BaseModel):
@@ -97,3 +97,10 @@ def test_masking_twice_changes_nothing_more_and_the_payload_stays_as_it_was(payl
     assert masked(once, SCHEMA) == once
     assert json.dumps(payload) == before
     assert once.keys() == payload.keys()
+
+
+def test_a_card_number_is_hidden_wherever_it_stands_if_the_schema_says_so() -> None:
+    payload = {"note": "4242 4242 4242 4242", "4242424242424242": 1, "deep": [4242424242424242], "amount": "12.50"}
+
+    assert masked(payload, {HIDES_INPUT: True}) == {"note": "***", "***": "***", "deep": ["***"], "amount": "12.50"}
+    assert masked(payload) == payload

@@ -312,7 +312,7 @@ def test_payments_through_the_queue_with_a_worker_that_is_killed_and_a_stripe_th
     def answer(asked: Asked) -> Answer | None:
         if asked.form.get("metadata[invoice_id]") == "i-hostile":
             return Answer.error(402, "card_error", f"{VISA} is no good for {KEY}", code="card_declined")
-        # Out of order for the first retrieval of all.
+        # Of the payment that was cut short, the first answer gets lost.
         if asked.operation == "retrieve" and next(lost_answers, False):
             raise Dropped
         return None

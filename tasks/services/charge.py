@@ -19,6 +19,8 @@ another one for the invoice, perhaps with another card.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from models.exclusive import AlreadyRunningError, exclusive
 from models.money import minor_units
 from models.payments import (
@@ -47,7 +49,7 @@ from tasks.services.stripe_payments import (
 PATIENCE_SECONDS = 10.0
 #: A bank that takes its time is asked about again after this.
 PROCESSING_SECONDS = 60.0
-#: Each round of `_settled` ends or changes the row; a new one begins after a lost race or a renewal.
+#: Each round of `_settled` ends or changes the row; another one follows a lost race or a renewal.
 _MOST_ROUNDS = 5
 #: The bank's code where the customer would have to be there.
 AUTHENTICATION_REQUIRED = "authentication_required"
@@ -90,10 +92,13 @@ async def _settled(terms: Terms, stripe: StripePayments) -> tuple[PaymentState, 
     if payment.untold:
         raise _over(payment, payment.status, payment.error_code)
     if payment.payment_intent_id is None:
-        await _begin_try(payment, terms, stripe)
-        return None
-    with stage("work"):
-        intent = await stripe.retrieve(payment.payment_intent_id)
+        begun = await _begun(payment, terms, stripe)
+        if begun is None:
+            return None
+        intent, payment = begun, replace(payment, payment_intent_id=begun.id)
+    else:
+        with stage("work"):
+            intent = await stripe.retrieve(payment.payment_intent_id)
     if _may_go_on(payment, terms, intent):
         if intent.status == "requires_confirmation":
             with stage("record"):
@@ -120,11 +125,11 @@ def _may_go_on(payment: PaymentState, terms: Terms, intent: Intent) -> bool:
     return payment.terms == terms
 
 
-async def _begin_try(payment: PaymentState, terms: Terms, stripe: StripePayments) -> None:
-    """Makes the try's intent, not confirmed, and writes down its id."""
+async def _begun(payment: PaymentState, terms: Terms, stripe: StripePayments) -> Intent | None:
+    """The try's intent, not confirmed, its id written down; None: look at the row again."""
     if payment.terms != terms:
         await renew_payment(payment, terms, _job_id())
-        return
+        return None
     wanted = NewIntent(
         amount=minor_units(f"{terms.amount:f}", terms.currency),
         currency=terms.currency,
@@ -146,7 +151,7 @@ async def _begin_try(payment: PaymentState, terms: Terms, stripe: StripePayments
             await renew_payment(payment, terms, _job_id())
         raise
     with stage("record"):
-        await record_intent(payment, intent.id)
+        return intent if await record_intent(payment, intent.id) else None
 
 
 async def _confirmed(payment: PaymentState, intent: Intent, stripe: StripePayments) -> Intent:
