@@ -84,7 +84,7 @@ async def process_payment(payload: PaymentPayload) -> dict[str, str]:
     try:
         minor_units(payload.amount, currency)
     except ValueError as error:
-        raise PermanentError(f"invoice {payload.invoice_id}: {error}") from None
+        raise PermanentError(f"invoice {payload.invoice_id!r}: {error}") from None
     terms = Terms(
         invoice_id=payload.invoice_id,
         customer_id=payload.customer_id,

@@ -12,7 +12,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -204,8 +204,10 @@ def _handler(proxy: StripeProxy) -> type[BaseHTTPRequestHandler]:
             self.send_response(answer.status)
             for name, value in answer.headers:
                 self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content.encode())
+            # The client may have gone meanwhile.
+            with suppress(ConnectionError):
+                self.end_headers()
+                self.wfile.write(content.encode())
 
         do_GET = do_POST
 

@@ -17,9 +17,10 @@ from stripe_server import ASKS, DECLINED, KEY, VISA, Answer, Asked, StripeProxy,
 from models import InvalidJobError, door, job_queue, registry
 from models.card_numbers import holds_card_number, without_secrets
 from models.money import MOST_MINOR_UNITS, decimals, minor_units
+from models.outcomes import Failure, fingerprint
 from models.settings import Settings, SettingsError, settings
 from tasks import PermanentError, Snooze
-from tasks.services.stripe_payments import CardDeclinedError, StripeDownError
+from tasks.services.stripe_payments import CardDeclinedError, StripeBusyError, StripeDownError
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -85,7 +86,7 @@ def test_run_twice_or_added_twice_an_invoice_is_charged_once(stripe: StripeProxy
 def test_a_paid_invoice_is_not_charged_the_rest_of_another_sum(stripe: StripeProxy) -> None:
     run(stripe.server.card())
 
-    with pytest.raises(PermanentError, match=r"i-1 was paid with 12.5 usd, and this job asks for 20 usd: nothing more"):
+    with pytest.raises(PermanentError, match=r"'i-1' was paid with 12.5 usd, and this job asks for 20 usd: nothing"):
         run(stripe.server.card(), amount="20.00")
     with pytest.raises(PermanentError, match="asks for 12.5 eur"):
         run(stripe.server.card(), currency="EUR")
@@ -102,7 +103,7 @@ def test_a_refunded_invoice_is_not_charged_again(stripe: StripeProxy) -> None:
 
 
 def test_a_declined_card_is_for_good_and_another_card_pays(stripe: StripeProxy) -> None:
-    with pytest.raises(CardDeclinedError, match=r"invoice i-1: the card was declined \(card_declined\): retry this"):
+    with pytest.raises(CardDeclinedError, match=r"invoice 'i-1': the card was declined \(card_declined\): retry this"):
         run(stripe.server.card(DECLINED))
     first = payment("payment_intent_id")[0]
     assert payment("status", "error_code", "paid_at") == ("declined", "card_declined", None)
@@ -122,7 +123,7 @@ def test_a_corrected_sum_replaces_one_that_was_never_charged(stripe: StripeProxy
         if asked.operation == "confirm"
         else None
     )
-    with pytest.raises(PermanentError, match=r"invoice i-1: Stripe: confirm refused \(amount_too_small\)"):
+    with pytest.raises(PermanentError, match=r"invoice 'i-1': Stripe: confirm refused \(amount_too_small\)"):
         run(stripe.server.card(), amount="0.01")
     assert payment("status") == ("pending",)
     stripe.before = lambda asked: None
@@ -158,7 +159,7 @@ def test_the_banks_no_without_the_customer_says_that_too(stripe: StripeProxy) ->
         if asked.operation == "confirm"
         else None
     )
-    with pytest.raises(CardDeclinedError, match=r"3-D Secure.*requires authentication\. \[req_test\]"):
+    with pytest.raises(CardDeclinedError, match=r"3-D Secure.*requires authentication\. \['req_test'\]"):
         run(stripe.server.card())
     assert payment("status", "error_code") == ("declined", "authentication_required")
 
@@ -172,7 +173,7 @@ def test_while_the_bank_is_at_it_the_job_waits_without_spending_an_attempt(strip
         else answer
     )
     for _ in range(2):
-        with pytest.raises(Snooze, match="the bank is still at pi_") as put_off:
+        with pytest.raises(Snooze, match="the bank is still at 'pi_") as put_off:
             run(card)
         assert put_off.value.seconds == 60
         assert payment("status", "paid_at") == ("processing", None)
@@ -193,12 +194,20 @@ def test_an_intent_that_somebody_canceled_is_charged_only_when_the_job_is_retrie
     (intent,) = stripe.server.intents()
     stripe.server.call("POST", f"/v1/payment_intents/{intent['id']}/cancel")
 
-    with pytest.raises(PermanentError, match=f"{intent['id']} was canceled in Stripe: retry this job"):
+    with pytest.raises(PermanentError, match=f"'{intent['id']}' was canceled in Stripe: retry this job"):
         run(card)
     assert stripe.server.charges() == []
 
     run(card)
     assert len(stripe.server.charges()) == 1
+
+
+def test_an_intent_in_a_state_that_is_none_of_ours_is_left_to_people(stripe: StripeProxy) -> None:
+    stripe.after = lambda asked, answer: (
+        Answer(200, {**answer.body, "status": "requires_capture"}) if asked.operation == "confirm" else answer
+    )
+    with pytest.raises(PermanentError, match="as 'requires_capture', which is none of ours: look at it in Stripe"):
+        run(stripe.server.card())
 
 
 def test_an_intent_of_another_account_is_not_replaced_by_a_second_charge(stripe: StripeProxy) -> None:
@@ -218,11 +227,13 @@ def test_an_intent_of_another_account_is_not_replaced_by_a_second_charge(stripe:
     ("answer", "kind", "message"),
     [
         (Answer.error(401, "invalid_request_error", f"Invalid API Key provided: {KEY}"), PermanentError,
-         "Stripe: create refused the key: Invalid API Key provided: *** [req_test] Put the account's key into STRIPE_"),
+         "Stripe: create refused the key: Invalid API Key provided: *** ['req_test'] Put the account's key into STR"),
         (Answer.error(403, "invalid_request_error", "No permission"), PermanentError, "STRIPE_API_KEY"),
         (Answer.error(404, "invalid_request_error", "No such payment method", code="resource_missing"), PermanentError,
          "Stripe: create refused (resource_missing): No such payment method"),
         (Answer.error(429, "invalid_request_error", "Too many"), StripeDownError, "too many requests"),
+        (Answer.error(429, "invalid_request_error", "Locked", code="lock_timeout"), StripeBusyError, "has to wait"),
+        (Answer.error(409, "invalid_request_error", "Key in use"), StripeBusyError, "has to wait: Key in use"),
         (Answer.error(500, "api_error", "Sorry"), StripeDownError, "create failed (HTTP 500): Sorry"),
         (Answer(502, "<html>Bad gateway</html>"), StripeDownError, "create failed (HTTP 502)"),
         (Answer(200, "<html>Log in to the Wi-Fi</html>"), StripeDownError, "create failed (HTTP 200)"),
@@ -272,6 +283,18 @@ def test_neither_a_card_number_nor_a_key_gets_out_of_stripes_messages(stripe: St
     assert "Card *** and *** for ***, ***, *** pi_1***" in text
     assert len(text) < 600 and text.isprintable()
     assert declined.value.__cause__ is None and declined.value.__suppress_context__
+
+
+def test_two_declined_invoices_are_occurrences_of_one_error(stripe: StripeProxy) -> None:
+    groups = set()
+    for number, invoice in enumerate(["INV-abc", "anna/7"]):
+        body = {"error": {"type": "card_error", "message": "Your card was declined.", "code": "card_declined"}}
+        refused = Answer(402, body, (("Request-Id", f"req_{'xy'[number]}{number}"),))
+        stripe.before = lambda asked, answer=refused: answer if asked.operation == "confirm" else None
+        with pytest.raises(CardDeclinedError) as declined:
+            run(stripe.server.card(), invoice_id=invoice)
+        groups.add(fingerprint("process_payment", Failure.of(declined.value)))
+    assert len(groups) == 1
 
 
 def test_without_a_key_nothing_is_pretended(configure: Any) -> None:

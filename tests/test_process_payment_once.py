@@ -223,7 +223,7 @@ def test_a_job_that_waits_too_long_for_another_one_is_put_off(
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(run, stripe.server.card())
         until(lambda: stripe.asked, what="the first job's request")
-        with pytest.raises(Snooze, match="invoice i-1: another job is paying it"):
+        with pytest.raises(Snooze, match="invoice 'i-1': another job is paying it"):
             run(stripe.server.card())
         held.set()
         assert "payment_intent" in first.result()

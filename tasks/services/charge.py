@@ -77,8 +77,8 @@ async def charge_once(terms: Terms, stripe: StripePayments) -> tuple[PaymentStat
                 if done is not None:
                     return done
     except AlreadyRunningError:
-        raise Snooze(f"invoice {terms.invoice_id}: another job is paying it", seconds=PATIENCE_SECONDS) from None
-    raise Snooze(f"invoice {terms.invoice_id}: other jobs keep changing its payment", seconds=PATIENCE_SECONDS)
+        raise Snooze(f"invoice {terms.invoice_id!r}: another job is paying it", seconds=PATIENCE_SECONDS) from None
+    raise Snooze(f"invoice {terms.invoice_id!r}: other jobs keep changing its payment", seconds=PATIENCE_SECONDS)
 
 
 async def _settled(terms: Terms, stripe: StripePayments) -> tuple[PaymentState, Intent | None] | None:
@@ -170,7 +170,7 @@ async def _confirmed(payment: PaymentState, intent: Intent, stripe: StripePaymen
         now = await stripe.retrieve(intent.id)
         if now.status == "requires_confirmation":
             await settle_payment(payment, intent.id, PaymentStatus.PENDING, job_id=_job_id())
-            raise StripeRefusedError(f"invoice {payment.terms.invoice_id}: {error}") from None
+            raise StripeRefusedError(f"invoice {payment.terms.invoice_id!r}: {error}") from None
         return now
 
 
@@ -191,8 +191,8 @@ async def _recorded(payment: PaymentState, intent: Intent, terms: Terms) -> tupl
     status = _STATUSES.get(intent.status)
     if status is None:
         raise NotChargedError(
-            f"invoice {terms.invoice_id}: Stripe has {intent.id} as {intent.status!r:.50}, which is none of ours: look "
-            "at it in Stripe's dashboard"
+            f"invoice {terms.invoice_id!r}: Stripe has {intent.id!r} as {intent.status!r:.50}, which is none of ours: "
+            "look at it in Stripe's dashboard"
         )
     with stage("record"):
         await settle_payment(
@@ -206,7 +206,7 @@ async def _recorded(payment: PaymentState, intent: Intent, terms: Terms) -> tupl
     if status is PaymentStatus.SUCCEEDED:
         return _as_asked(payment, terms), intent
     if status is PaymentStatus.PROCESSING:
-        raise Snooze(f"invoice {terms.invoice_id}: the bank is still at {intent.id}", seconds=PROCESSING_SECONDS)
+        raise Snooze(f"invoice {terms.invoice_id!r}: the bank is still at {intent.id!r}", seconds=PROCESSING_SECONDS)
     raise _over(payment, status, intent.error_code)
 
 
@@ -221,16 +221,16 @@ _STATUSES = {
 
 def _over(payment: PaymentState, status: PaymentStatus, error_code: str | None, said: str = "") -> PermanentError:
     """Why the invoice was not charged, and what to do. `said`: Stripe's own words."""
-    invoice, intent = f"invoice {payment.terms.invoice_id}", payment.payment_intent_id
+    invoice, intent = f"invoice {payment.terms.invoice_id!r}", payment.payment_intent_id
     if status is PaymentStatus.REQUIRES_ACTION or error_code == AUTHENTICATION_REQUIRED:
         what = (
             "the customer's bank asks the customer to confirm the payment (3-D Secure): let the customer do so, then "
-            f"retry this job, or add one with another card ({intent})"
+            f"retry this job, or add one with another card ({intent!r})"
         )
     elif status is PaymentStatus.DECLINED:
         what = f"the card was declined ({error_code}): retry this job to try it again, or add one with another card"
     else:
-        what = f"{intent} was canceled in Stripe: retry this job to charge it all the same"
+        what = f"{intent!r} was canceled in Stripe: retry this job to charge it all the same"
     message = f"{invoice}: {what}" + (f" [{said}]" if said else "")
     if status is PaymentStatus.DECLINED:
         return CardDeclinedError(message, error_code or "card_declined")
@@ -242,8 +242,8 @@ def _as_asked(payment: PaymentState, terms: Terms) -> PaymentState:
     paid, asked = payment.terms, terms
     if (paid.amount, paid.currency) != (asked.amount, asked.currency):
         raise NotChargedError(
-            f"invoice {asked.invoice_id} was paid with {paid.amount.normalize():f} {paid.currency}, and this job asks "
-            f"for {asked.amount.normalize():f} {asked.currency}: nothing more was charged"
+            f"invoice {asked.invoice_id!r} was paid with {paid.amount.normalize():f} {paid.currency}, and this job "
+            f"asks for {asked.amount.normalize():f} {asked.currency}: nothing more was charged"
         )
     return payment
 

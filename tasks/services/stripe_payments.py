@@ -196,7 +196,8 @@ def _clean(error: stripe.StripeError) -> str:
     """What Stripe says, in one line, without anything that nobody may see; with the id its support asks for."""
     said = without_secrets(error.user_message or "no reason given")
     line = " ".join("".join(c if c.isprintable() else " " for c in said).split())[:MESSAGE_LIMIT]
-    return f"{line} [{without_secrets(error.request_id)[:100]}]" if error.request_id else line
+    # Quoted, as what differs between two occurrences of one error.
+    return f"{line} [{without_secrets(error.request_id)[:100]!r}]" if error.request_id else line
 
 
 def _word(code: str) -> str:
