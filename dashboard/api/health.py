@@ -19,10 +19,14 @@ open_to_all = APIRouter(tags=["health"], responses=answers(500))
 
 
 class Alive(BaseModel):
+    model_config = {"json_schema_extra": {"example": {"status": "ok"}}}
+
     status: Literal["ok"] = "ok"
 
 
 class Ready(BaseModel):
+    model_config = {"json_schema_extra": {"example": {"status": "ready"}}}
+
     status: Literal["ready"] = "ready"
 
 

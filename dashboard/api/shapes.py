@@ -17,6 +17,23 @@ Status = Literal["pending", "processing", "completed", "failed", "cancelled"]
 assert set(Status.__args__) == set(JobStatus)  # type: ignore[attr-defined]
 
 JOB_ID = "0199c0de-7a1b-7c3d-8e4f-5a6b7c8d9e0f"
+_JOB = {
+    "id": JOB_ID, "type": "send_promotion", "status": "failed", "priority": 7, "retryCount": 3, "maxRetries": 3,
+    "scheduledFor": "2026-01-24T10:00:00Z", "startedAt": "2026-01-24T10:01:03.5Z",
+    "completedAt": "2026-01-24T10:01:04.7Z", "errorMessage": "SMTP connection failed",
+    "createdAt": "2026-01-24T10:00:00Z", "workerId": None, "progress": 0.5,
+}  # fmt: skip
+_ATTEMPT = {
+    "attempt": 1, "errorClass": "SMTPConnectError", "message": "SMTP connection failed",
+    "failedAt": "2026-01-24T10:00:02.1Z",
+}  # fmt: skip
+_JOB_IN_FULL = {
+    **_JOB,
+    "payload": {"customerId": "c-17", "promotionId": "spring-refresh"}, "result": None,
+    "uniqueKey": "spring-refresh:c-17", "updatedAt": "2026-01-24T10:01:04.7Z", "progressNote": "rendered",
+    "lostCount": 0, "flowRunId": None, "taskRunId": None,
+    "failedAttempts": [_ATTEMPT],
+}  # fmt: skip
 _DATE = re.compile(r"\d{4}-\d\d-\d\d[Tt ]")
 
 
@@ -47,6 +64,10 @@ UtcTime = Annotated[
 ]
 
 
+def _with(example: Any) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"example": example})
+
+
 class Shape(BaseModel):
     """camelCase outside, snake_case inside."""
 
@@ -62,16 +83,12 @@ class Asked(BaseModel):
 class JobToAdd(Asked):
     """A job to add, as `job_queue.add_job` takes it."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "type": "send_promotion",
-                "payload": {"customerId": "c-17", "promotionId": "spring-refresh"},
-                "priority": 7,
-                "uniqueKey": "spring-refresh:c-17",
-            }
+    model_config = _with(
+        {
+            "type": "send_promotion", "payload": {"customerId": "c-17", "promotionId": "spring-refresh"},
+            "priority": 7, "uniqueKey": "spring-refresh:c-17",
         }
-    )
+    )  # fmt: skip
 
     type: str = Field(description="A job type's name.", min_length=1, max_length=JOB_TYPE_LENGTH)
     payload: dict[str, Any] = Field({}, description="What the type's payload model takes; at most 1 MiB of JSON.")
@@ -89,17 +106,23 @@ class JobToAdd(Asked):
 
 
 class AddedJob(Shape):
+    model_config = _with({"id": JOB_ID, "added": True})
+
     id: str
     added: bool = Field(description="false: a waiting or running job had the unique key; this is its id.")
 
 
 class AddedJobs(Shape):
+    model_config = _with({"jobs": [{"id": JOB_ID, "added": True}], "added": 1})
+
     jobs: list[AddedJob] = Field(description="In the order they were sent.")
     added: int = Field(description="How many of them are new.")
 
 
 class Job(Shape):
     """A job without its payload and result, which may be long."""
+
+    model_config = _with(_JOB)
 
     id: str
     type: str
@@ -117,11 +140,15 @@ class Job(Shape):
 
 
 class JobPage(Shape):
+    model_config = _with({"jobs": [_JOB], "nextCursor": "WyJjcmVhdGVkX2F0IiwgIjIwMjYt..."})
+
     jobs: list[Job] = Field(description="Newest first. May be short, or empty, where few jobs pass the filter.")
     next_cursor: str | None = Field(description="For the next page; null: this was the last one.")
 
 
 class FailedAttempt(Shape):
+    model_config = _with(_ATTEMPT)
+
     attempt: int
     error_class: str
     message: str
@@ -130,6 +157,8 @@ class FailedAttempt(Shape):
 
 class JobInFull(Job):
     """A job with its payload and result, secrets masked, and its failed attempts."""
+
+    model_config = _with(_JOB_IN_FULL)
 
     payload: Any = Field(description="Fields that are secret are `***`.")
     result: Any
@@ -143,11 +172,15 @@ class JobInFull(Job):
 
 
 class Done(Shape):
+    model_config = _with({"success": True, "jobId": JOB_ID})
+
     success: Literal[True] = True
     job_id: str
 
 
 class Queued(Shape):
+    model_config = _with({"success": True, "queued": 42})
+
     success: Literal[True] = True
     queued: int = Field(description="How many jobs are new.")
 
@@ -155,12 +188,10 @@ class Queued(Shape):
 class JobStats(Shape):
     """The guide's figures."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "total": 1523, "pending": 42, "processing": 3, "completed": 1450, "failed": 28,
-                "successRate": "98.1%", "avgProcessingTime": "1.2s",
-            }
+    model_config = _with(
+        {
+            "total": 1523, "pending": 42, "processing": 3, "completed": 1450, "failed": 28,
+            "successRate": "98.1%", "avgProcessingTime": "1.2s",
         }
     )  # fmt: skip
 
@@ -176,12 +207,10 @@ class JobStats(Shape):
 class FailedJob(Shape):
     """The guide's item."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "id": "job-123", "type": "send_promotion", "status": "failed", "retryCount": 3,
-                "errorMessage": "SMTP connection failed", "createdAt": "2025-01-24T10:00:00Z",
-            }
+    model_config = _with(
+        {
+            "id": "job-123", "type": "send_promotion", "status": "failed", "retryCount": 3,
+            "errorMessage": "SMTP connection failed", "createdAt": "2025-01-24T10:00:00Z",
         }
     )  # fmt: skip
 
@@ -194,6 +223,6 @@ class FailedJob(Shape):
 
 
 class JobToRetry(Asked):
-    model_config = ConfigDict(json_schema_extra={"example": {"jobId": "job-123"}})
+    model_config = _with({"jobId": "job-123"})
 
     job_id: str = Field(min_length=1, max_length=255)
