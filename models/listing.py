@@ -127,7 +127,8 @@ SELECT
     extract(epoch FROM job.completed_at - job.started_at)::float8 AS run_seconds,
     job.error_message, job.worker_id, job.progress, left(job.payload::text, %(shown)s) AS payload
 FROM (/* walk */) AS walked
-JOIN background_jobs AS job ON job.id = walked.id
+-- One probe a row: joined in the open, the planner went through all jobs for each of them.
+CROSS JOIN LATERAL (SELECT * FROM background_jobs WHERE id = walked.id OFFSET 0) AS job
 WHERE (%(job_types)s::text[] IS NULL OR job.job_type = ANY (%(job_types)s::text[]))
   AND (%(priorities)s::int[] IS NULL OR job.priority = ANY (%(priorities)s::int[]))
   AND (%(statuses)s::text[] IS NULL OR job.status = ANY (%(statuses)s::text[]))

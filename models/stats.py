@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import psycopg
+
 from models import database
 from models.reading import reading
 from models.settings import settings
@@ -48,19 +50,7 @@ class QueueStats:
 def get_stats() -> QueueStats:
     """Counts by status, the queue's length and the concurrency."""
     with database.transaction() as connection:
-        row = connection.execute(
-            "SELECT (SELECT count(*) FROM (SELECT FROM background_jobs WHERE status = 'pending' LIMIT %s) AS counted),"
-            " (SELECT count(*) FROM background_jobs WHERE status = 'processing')",
-            [EXACT_UP_TO + 1],
-        ).fetchone()
-        assert row is not None
-        pending, processing = row
-        estimated = pending > EXACT_UP_TO
-        if estimated:
-            guess = connection.execute(
-                "SELECT reltuples::bigint FROM pg_class WHERE oid = 'idx_jobs_claim'::regclass"
-            ).fetchone()
-            pending = max(pending, guess[0] if guess else 0)
+        pending, processing, estimated = count_live(connection)
         totals = connection.execute(
             "SELECT coalesce(sum(completed), 0), coalesce(sum(failed - requeued), 0), coalesce(sum(cancelled), 0)"
             " FROM job_metrics"
@@ -77,6 +67,23 @@ def get_stats() -> QueueStats:
         cancelled=cancelled,
         estimated=estimated,
     )
+
+
+def count_live(connection: psycopg.Connection[Any]) -> tuple[int, int, bool]:
+    """How many jobs wait and run, and whether those that wait are estimated: exact up to 100,000."""
+    row = connection.execute(
+        "SELECT (SELECT count(*) FROM (SELECT FROM background_jobs WHERE status = 'pending' LIMIT %s) AS counted),"
+        " (SELECT count(*) FROM background_jobs WHERE status = 'processing')",
+        [EXACT_UP_TO + 1],
+    ).fetchone()
+    assert row is not None
+    pending, processing = row
+    if pending <= EXACT_UP_TO:
+        return pending, processing, False
+    guess = connection.execute(
+        "SELECT reltuples::bigint FROM pg_class WHERE oid = 'idx_jobs_claim'::regclass"
+    ).fetchone()
+    return max(pending, guess[0] if guess else 0), processing, True
 
 
 def mean_run_seconds() -> float | None:

@@ -147,6 +147,7 @@ def test_what_waits_and_runs_and_who_works(prometheus: httpx.Client) -> None:
     found = samples(prometheus)
 
     assert (found["dirtfree_jobs_pending", "note"], found["dirtfree_jobs_pending", "other"]) == (3, 1)
+    assert found["dirtfree_queue_length",] == 4
     assert found["dirtfree_jobs_processing", "note"] == 1
     assert 90 <= found["dirtfree_oldest_pending_seconds",] < 900
     assert {state: found["dirtfree_workers", state] for state in ("working", "idle", "stopping", "silent")} == {

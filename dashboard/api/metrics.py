@@ -75,7 +75,10 @@ class _Scraped(Collector):
             run.add_metric([job_type], _cumulative(counts.run), counts.seconds["run"])
             wait.add_metric([job_type], _cumulative(counts.wait), counts.seconds["wait"])
         yield from (ended, retried, lost, run, wait)
-        yield _gauge("dirtfree_jobs_pending", "Jobs that wait, up to 100,000 of a type.", "job_type", found.pending)
+        yield GaugeMetricFamily(
+            "dirtfree_queue_length", "Jobs that wait: exact up to 100,000, estimated above.", value=found.queue_length
+        )
+        yield _gauge("dirtfree_jobs_pending", "Jobs that wait, up to 20,000 of a type.", "job_type", found.pending)
         yield _gauge("dirtfree_jobs_processing", "Jobs that run.", "job_type", found.processing)
         yield GaugeMetricFamily(
             "dirtfree_oldest_pending_seconds", "How long the longest waiting due job has been due; 0: none is.",

@@ -21,6 +21,8 @@ CROSS JOIN LATERAL (
     SELECT count(*) AS jobs FROM (
         SELECT FROM background_jobs AS job
         WHERE job.status = 'pending' AND job.job_type = found.job_type
+        -- The order of that index, or the planner takes another one and all types' jobs for each type.
+        ORDER BY job.priority DESC, job.scheduled_for
         LIMIT %(counted)s
     ) AS bounded
 ) AS counted
