@@ -98,6 +98,8 @@ def _between(connection: psycopg.Connection[Any], since: datetime, until: dateti
         counts = found.setdefault(row["job_type"], TypeCounts())
         counts.events.update({event: row[event] for event in _EVENTS})
         counts.seconds.update({"run": row["run_seconds"], "wait": row["wait_seconds"]})
-    for _, job_type, _, name, bucket, jobs in connection.execute(statement("metric_histograms"), parameters):
-        getattr(found[job_type], name)[bucket] += jobs
+    for name in ("run", "wait"):
+        asked = {**parameters, "name": name}
+        for _, job_type, _, bucket, jobs in connection.execute(statement("metric_histograms"), asked):
+            getattr(found[job_type], name)[bucket] += jobs
     return found.items()

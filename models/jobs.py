@@ -302,7 +302,7 @@ class WorkerRow(SQLModel, table=True):
 
 
 class JobMetric(SQLModel, table=True):
-    """The roll-up: what ended in one minute (later: hour), per job type, priority and worker.
+    """The roll-up: what ended in one minute, per job type, priority and worker (later: hour, of all workers).
 
     `wait` and `run` are histograms (`models.histogram`): JSON objects from bucket number to count, which can be added.
     """

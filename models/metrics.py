@@ -31,6 +31,7 @@ _BY_THE_HOUR_AFTER = timedelta(hours=47)
 #: What a duration is expected to be is taken from this much of the past.
 EXPECTED_FROM_DAYS = 7
 _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+_STAGES = ("fetch", "work", "record")
 _COUNTS = ["completed", "failed", "retried", "cancelled", "lost"]
 _NO_FILTER = JobFilter()
 
@@ -104,11 +105,10 @@ def by_type(period: Period, filter: JobFilter = _NO_FILTER) -> pd.DataFrame:
     """
     columns = ["job_type", "completed", "failed", "retried", "lost", "failure_rate", "run_mean"]
     columns += [f"{name}_{share}" for name in ("run", "wait") for share in _QUANTILES]
-    frame = _by(period, filter, "job_type")
-    stages = ["stage_fetch", "stage_work", "stage_record"]
-    for name in stages:
-        frame[name] = float("nan")
-    return frame[columns + stages]
+    frame, stages = _by(period, filter, "job_type")
+    for name in _STAGES:
+        frame[f"stage_{name}"] = pd.Series([stages.get((each, name)) for each in frame["job_type"]], dtype=float)
+    return frame[columns + [f"stage_{name}" for name in _STAGES]]
 
 
 def by_priority(period: Period, filter: JobFilter = _NO_FILTER) -> pd.DataFrame:
@@ -116,7 +116,7 @@ def by_priority(period: Period, filter: JobFilter = _NO_FILTER) -> pd.DataFrame:
 
     Columns: `priority`, `completed`, `failed`, and in seconds `wait_p50`, `wait_p95`, `wait_p99`.
     """
-    frame = _by(period, filter, "priority").sort_values("priority", ascending=False, ignore_index=True)
+    frame = _by(period, filter, "priority")[0].sort_values("priority", ascending=False, ignore_index=True)
     return frame[["priority", "completed", "failed", "wait_p50", "wait_p95", "wait_p99"]]
 
 
@@ -152,8 +152,9 @@ def expected_durations(job_types: Sequence[str]) -> dict[str, tuple[float, float
     with reading() as connection:
         now = _now(connection)
         asked = _told_apart(Period(now - timedelta(days=EXPECTED_FROM_DAYS), now), now)
-        found = _histograms(connection, asked, JobFilter(job_types=tuple(job_types)), by=("job_type",))
-    runs = {key[0]: counts for (key, name), counts in found.items() if name == "run"}
+        wanted = JobFilter(job_types=tuple(job_types))
+        found = _histograms(connection, asked, wanted, by=("job_type",), names=("run",))
+    runs = {key[0]: counts for (key, _), counts in found.items()}
     return {name: (quantile(run, 0.5) or 0.0, quantile(run, 0.95) or 0.0) for name, run in runs.items()}
 
 
@@ -249,15 +250,23 @@ def _counts(
 
 
 def _histograms(
-    connection: psycopg.Connection[Any], period: Period, filter: JobFilter, *, step: int = 1, by: Sequence[str] = ()
+    connection: psycopg.Connection[Any],
+    period: Period,
+    filter: JobFilter,
+    *,
+    step: int = 1,
+    by: Sequence[str] = (),
+    names: Sequence[str] = ("run", "wait"),
 ) -> _Histograms:
     """{(key, "run" or "wait"): histogram}; the key is what is grouped by, () for nothing."""
     found: _Histograms = defaultdict(dict)
-    for begin, job_type, priority, name, bucket, jobs in connection.execute(
-        statement("metric_histograms"), _parameters(period, filter, step, by)
-    ):
-        parts = {"step": begin and begin.astimezone(UTC), "job_type": job_type, "priority": priority}
-        found[tuple(parts[each] for each in by), name][bucket] = jobs
+    asked = _parameters(period, filter, step, by)
+    for name in names:
+        for begin, job_type, priority, bucket, jobs in connection.execute(
+            statement("metric_histograms"), {**asked, "name": name}
+        ):
+            parts = {"step": begin and begin.astimezone(UTC), "job_type": job_type, "priority": priority}
+            found[tuple(parts[each] for each in by), name][bucket] = jobs
     return found
 
 
@@ -276,16 +285,25 @@ def _series_frame(
     return frame[columns]
 
 
-def _by(period: Period, filter: JobFilter, column: str) -> pd.DataFrame:
+def _by(period: Period, filter: JobFilter, column: str) -> tuple[pd.DataFrame, dict[tuple[str, str], float]]:
+    """A period by job type or priority; and, by type and stage, the mean seconds."""
     with reading() as connection:
         asked = _told_apart(period, _now(connection))
         rows = _counts(connection, asked, filter, by=(column,))
         histograms = _histograms(connection, asked, filter, by=(column,))
+        stages: dict[tuple[str, str], float] = {}
+        if column == "job_type":
+            for job_type, *seconds, attempts in connection.execute(
+                statement("metric_stages"), _parameters(asked, filter, 1, ())
+            ):
+                for name, spent in zip(_STAGES, seconds, strict=True):
+                    if spent is not None and attempts:
+                        stages[job_type, name] = spent / attempts
     names = [column, *_COUNTS, "run_seconds"]
     frame = pd.DataFrame([[row[name] for name in names] for row in rows], columns=names)
     frame[_COUNTS] = frame[_COUNTS].astype("int64")
     _add_rates(frame, histograms, [(row[column],) for row in rows])
-    return frame
+    return frame, stages
 
 
 def _add_rates(frame: pd.DataFrame, histograms: _Histograms, keys: Sequence[_Key]) -> None:

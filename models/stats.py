@@ -7,9 +7,10 @@ from typing import Any
 
 import psycopg
 
-from models import database
+from models.backlog import count_pending
 from models.reading import reading
 from models.settings import settings
+from models.sql import statement
 
 #: Pending jobs are counted exactly up to here (about 10 ms along the index), and estimated above.
 EXACT_UP_TO = 100_000
@@ -49,7 +50,7 @@ class QueueStats:
 
 def get_stats() -> QueueStats:
     """Counts by status, the queue's length and the concurrency."""
-    with database.transaction() as connection:
+    with reading() as connection:
         pending, processing, estimated = count_live(connection)
         totals = connection.execute(
             "SELECT coalesce(sum(completed), 0), coalesce(sum(failed - requeued), 0), coalesce(sum(cancelled), 0)"
@@ -71,19 +72,14 @@ def get_stats() -> QueueStats:
 
 def count_live(connection: psycopg.Connection[Any]) -> tuple[int, int, bool]:
     """How many jobs wait and run, and whether those that wait are estimated: exact up to 100,000."""
-    row = connection.execute(
-        "SELECT (SELECT count(*) FROM (SELECT FROM background_jobs WHERE status = 'pending' LIMIT %s) AS counted),"
-        " (SELECT count(*) FROM background_jobs WHERE status = 'processing')",
-        [EXACT_UP_TO + 1],
-    ).fetchone()
+    # With stale statistics the planner reads the whole table for either count.
+    connection.execute(statement("along_the_indexes"))
+    pending, estimated = count_pending(connection, most=EXACT_UP_TO)
+    row = connection.execute("SELECT count(*) FROM background_jobs WHERE status = 'processing'").fetchone()
     assert row is not None
-    pending, processing = row
-    if pending <= EXACT_UP_TO:
-        return pending, processing, False
-    guess = connection.execute(
-        "SELECT reltuples::bigint FROM pg_class WHERE oid = 'idx_jobs_claim'::regclass"
-    ).fetchone()
-    return max(pending, guess[0] if guess else 0), processing, True
+    # What follows in the transaction may well read a table as a whole.
+    connection.execute("SET LOCAL enable_seqscan = on")
+    return pending, row[0], estimated
 
 
 def mean_run_seconds() -> float | None:

@@ -158,14 +158,14 @@ def test_minutes_older_than_two_days_become_hours_with_nothing_lost() -> None:
 
     assert result["minutes_merged"] == 6
     assert metrics() == [
-        (60, "a", "other", 1), (60, "a", "w", 30), (60, "b", "w", 1), (60, "a", "w", 1), (1, "a", "w", 1),
+        (60, "a", "", 31), (60, "b", "", 1), (60, "a", "", 1), (1, "a", "w", 1),
     ]  # fmt: skip
     merged = rows(
         f"SELECT bucket = {OLD_HOUR}, failed, retried, cancelled, lost, requeued, wait_seconds, run_seconds, wait, run,"
-        " snoozed, stage_micros FROM job_metrics WHERE completed = 30"
+        " snoozed, stage_micros FROM job_metrics WHERE completed = 31"
     )
     assert merged == [
-        (True, 6, 9, 12, 15, 18, 1.5, 4.5, {"3": 6}, {"3": 3, "7": 3}, 21, {"fetch": 90, "work": 600})
+        (True, 8, 12, 16, 20, 24, 2.0, 6.0, {"3": 8}, {"3": 4, "7": 4}, 28, {"fetch": 120, "work": 800})
     ]
     assert clean()["minutes_merged"] == 0
 
@@ -177,7 +177,7 @@ def test_minutes_that_come_late_are_added_to_their_hour() -> None:
 
     clean()
 
-    assert metrics() == [(60, "a", "w", 3)]
+    assert metrics() == [(60, "a", "", 3)]
     assert rows(
         "SELECT failed, retried, cancelled, lost, requeued, wait_seconds, run_seconds, wait, run, snoozed, stage_micros"
         " FROM job_metrics"

@@ -1,0 +1,18 @@
+-- The job types of which there is a job, of any status or of one: from type to type by one probe of idx_jobs_type_status.
+WITH RECURSIVE found AS (
+    (SELECT job_type FROM background_jobs ORDER BY job_type, status LIMIT 1)
+    UNION ALL
+    SELECT (
+        SELECT job.job_type FROM background_jobs AS job
+        WHERE job.job_type > found.job_type ORDER BY job.job_type, job.status LIMIT 1
+    )
+    FROM found
+    WHERE found.job_type IS NOT NULL
+)
+SELECT found.job_type
+FROM found
+WHERE found.job_type IS NOT NULL
+  AND (%(status)s::text IS NULL OR EXISTS (
+      SELECT FROM background_jobs AS job WHERE job.job_type = found.job_type AND job.status = %(status)s::text
+  ))
+ORDER BY found.job_type
