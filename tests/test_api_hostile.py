@@ -185,4 +185,7 @@ def test_without_a_database_it_lives_says_so_and_asks_to_come_again(url: str) ->
             assert answer.headers["Content-Type"] == "application/problem+json"
             assert "hidden-password" not in answer.text
         assert operator.post("/jobs", json={"type": "note"}).status_code == 503
+        assert operator.get("/unsubscribe/somebodys.link").status_code == 404
+        until(lambda: "GET /api/unsubscribe/..." in child.output, what="the access log")
+        assert "somebodys" not in child.output
         assert not any(secret in child.output for secret in (*TOKENS.values(), "hidden-password"))

@@ -242,8 +242,11 @@ def test_a_job_is_shown_in_full_with_its_secrets_masked(operator: httpx.Client) 
 def test_a_job_of_plain_sql_is_shown_whatever_it_holds(operator: httpx.Client) -> None:
     for payload in ('{"a": ' * 600 + "1" + "}" * 600, '{"a": 1e400, "b": %s}' % ("9" * 5000), '{"a": "\U0001f600"}'):
         job_id = insert(payload=payload, progress="NaN")
-        assert operator.get(f"/jobs/{job_id}").status_code == 200
-    assert operator.get("/jobs").status_code == 200
+        for path in (f"/jobs/{job_id}", "/jobs"):
+            answer = operator.get(path)
+            assert answer.status_code == 200
+            # Python writes what JSON does not know; others could not read it.
+            assert "NaN" not in answer.text and "Infinity" not in answer.text
 
 
 @pytest.mark.parametrize("path", ["/jobs/none", "/jobs/%00", "/jobs/%ED%A0%80", "/jobs/..%2f..", "/jobs/%F0%9F%98%80"])

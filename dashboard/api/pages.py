@@ -12,6 +12,7 @@ from models.mailbox import mailbox
 from models.settings import settings
 
 _STYLE = """
+:root { color-scheme: light dark; }
 body { font: 1.1rem/1.5 system-ui, sans-serif; max-width: 32rem; margin: 4rem auto; padding: 0 1rem; color: #1d2733; }
 h1 { font-size: 1.5rem; }
 button { font: inherit; padding: .6rem 1.4rem; border: 0; border-radius: .4rem; background: #0b5cad; color: #fff; }
