@@ -1,83 +1,48 @@
-"""The operators' first look: how long the queue is, how it goes, what failed, and the button that retries it.
+"""The dashboard and the HTTP API in one process:
 
     .venv/bin/streamlit run dashboard/app.py
+    .venv/bin/uvicorn dashboard.app:app
 """
 
-from __future__ import annotations
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 
-import pandas as pd
 import streamlit as st
+from starlette.middleware import Middleware
+from starlette.routing import Mount
 
-from dashboard import figures
-from models import job_queue, lookup
-from models.metrics import by_minute
+from dashboard import access, oidc, sign_in
+from dashboard.api import create_api
+from dashboard.guard import Guard
+from models import database
+from models.settings import settings
 
-#: Failed jobs shown at most; the newest matter.
-SHOWN = 50
-REFRESH = "5s"
-
-
-def main() -> None:
-    """The page."""
-    st.set_page_config(page_title="Dirt Free jobs", layout="wide")
-    st.title("Dirt Free jobs")
-    hours = st.segmented_control("Period", [1, 3, 12, 48], default=3, format_func=lambda value: f"{value} h")
-    st.fragment(_numbers, run_every=REFRESH)(float(hours or 3))
-    _failed()
+log = logging.getLogger("jobs.dashboard")
 
 
-def _numbers(hours: float) -> None:
-    stats = job_queue.get_stats()
-    workers = lookup.live_workers()
-    st.markdown(_verdict(stats.queue_length, len(workers), stats.failed))
-    cells = st.columns(5)
-    cells[0].metric("Waiting", f"{'about ' if stats.estimated else ''}{stats.queue_length:,}")
-    cells[1].metric("Running", f"{stats.processing:,}")
-    cells[2].metric("Completed", f"{stats.completed:,}")
-    cells[3].metric("Failed", f"{stats.failed:,}")
-    rate = stats.success_rate
-    cells[4].metric("Success rate", "no jobs yet" if rate is None else f"{rate:.1%}")
-    frame = by_minute(hours)
-    if frame.empty:
-        st.info("Nothing has ended in this period.")
-        return
-    st.plotly_chart(figures.throughput(frame), key="throughput")
-    left, right = st.columns(2)
-    left.plotly_chart(figures.run_time(frame), key="run_time")
-    right.plotly_chart(figures.failure_rate(frame), key="failure_rate")
+@asynccontextmanager
+async def lifespan(_: st.App) -> AsyncIterator[None]:
+    """Says who may come in; leaves the database at the end."""
+    if access.way() is access.Way.LOOPBACK:
+        log.warning(
+            "the dashboard has no sign-in: only this machine's own browser may look, and act. For others set "
+            "DASHBOARD_PASSWORD_HASH (`jobs password` makes it) or the DASHBOARD_OIDC_... settings"
+        )
+    if settings().admin_api_token is None:
+        log.warning("ADMIN_API_TOKEN is not set: what needs it is closed")
+    try:
+        yield
+    finally:
+        database.dispose()
 
 
-def _verdict(waiting: int, workers: int, failed: int) -> str:
-    if waiting and not workers:
-        return f"**{waiting:,} jobs wait and no worker is running.** Start one: `jobs worker`."
-    if failed:
-        return f"**{failed:,} jobs have failed for good.** They are below."
-    return "**Healthy.**"
-
-
-def _failed() -> None:
-    st.subheader("Failed jobs")
-    jobs = lookup.newest_jobs(status="failed", limit=SHOWN)
-    if not jobs:
-        st.caption("None.")
-        return
-    # The frame's rows are positions; the ids they stood for are kept, as the table may change under the selection.
-    ids = [job.id for job in jobs]
-    frame = pd.DataFrame(
-        {
-            "type": [job.job_type for job in jobs],
-            "error": [job.error_message for job in jobs],
-            "retries": [f"{job.retry_count}/{job.max_retries}" for job in jobs],
-            "failed at": [job.completed_at for job in jobs],
-            "id": ids,
-        }
-    )
-    event = st.dataframe(frame, on_select="rerun", selection_mode="multi-row", hide_index=True, key="failed")
-    chosen = [ids[row] for row in event.selection.rows if row < len(ids)]
-    if st.button(f"Retry {len(chosen) or 'the selected'} jobs", disabled=not chosen, type="primary"):
-        retried = sum(job_queue.retry_job(job_id, who="dashboard") for job_id in chosen)
-        st.toast(f"{retried} of {len(chosen)} retried")
-        st.rerun()
-
-
-main()
+# Streamlit finds the application by this very assignment, and starts it with uvicorn.
+app = st.App(
+    Path(__file__).resolve().with_name("pages.py"),
+    routes=[Mount("/api", app=create_api()), *sign_in.routes()],
+    middleware=[Middleware(Guard)],
+    lifespan=lifespan,
+    secrets=oidc.secrets(),
+)

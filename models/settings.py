@@ -8,20 +8,18 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from models.api_base import api_base
+from models.dashboard_settings import DashboardSettings
 from models.internal_hosts import internal_host
 from models.mailbox import mailbox
 from models.money import CURRENCY_PATTERN
 from models.smtp_url import smtp_server
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
-#: Secrets are named in errors, never shown.
-_SECRET_FIELDS = {
-    "database_url", "listen_url", "smtp_url", "signing_key", "admin_api_token", "admin_api_read_token", "cron_secret",
-    "stripe_api_key", "stripe_api_base",
-}  # fmt: skip
+#: No secret by its type, and a user and password may be in it.
+_MAY_HOLD_SECRETS = {"STRIPE_API_BASE"}
 #: Shorter keys can be guessed.
 _SIGNING_KEY_LENGTH = 16
 #: What can stand behind "Bearer" in a header; shorter ones can be guessed, over HTTP too.
@@ -37,7 +35,7 @@ class SettingsError(ValueError):
     """A setting has a value that cannot be used; the message names it, the value and what was expected."""
 
 
-class Settings(BaseSettings):
+class Settings(DashboardSettings):
     """Every setting, its default and its bounds. Names in the environment are the aliases."""
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, populate_by_name=True)
@@ -325,7 +323,9 @@ def settings() -> Settings:
 def _explain(error: ValidationError) -> str:
     lines = ["These settings cannot be used:"]
     fields = {name: field.alias or name for name, field in Settings.model_fields.items()}
-    secret_aliases = {fields[name] for name in _SECRET_FIELDS if name in fields}
+    # Secrets are named, never shown.
+    secret_aliases = {field.alias for field in Settings.model_fields.values() if "SecretStr" in str(field.annotation)}
+    secret_aliases |= _MAY_HOLD_SECRETS
     for problem in error.errors():
         if not problem["loc"]:
             lines.append(f"  {problem['msg'].removeprefix('Value error, ')}")

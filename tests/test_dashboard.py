@@ -12,7 +12,7 @@ from models import job_queue, lookup
 from models.metrics import by_minute
 from models.rollup import RollUp
 
-PAGE = str(Path(__file__).parents[1] / "dashboard" / "app.py")
+PAGE = str(Path(__file__).parents[1] / "dashboard" / "pages.py")
 
 pytestmark = pytest.mark.usefixtures("database")
 
