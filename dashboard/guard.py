@@ -68,8 +68,9 @@ class Guard:
         refusal = _refusal(connection, path)
         if refusal is None:
             if scope["type"] == "websocket":
-                receive = _while_signed_in(connection, receive)
-            await self._app(scope, receive, _with_headers(send))
+                await self._app(scope, *_while_signed_in(connection, receive, send))
+            else:
+                await self._app(scope, receive, _with_headers(send))
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         else:
@@ -143,16 +144,24 @@ def _host_of(url: str) -> str | None:
         return None
 
 
-def _while_signed_in(connection: HTTPConnection, receive: Receive) -> Receive:
+def _while_signed_in(connection: HTTPConnection, receive: Receive, send: Send) -> tuple[Receive, Send]:
     """An open page is closed at its next move after its session has ended."""
+    closed = False
 
-    async def guarded() -> Message:
+    async def receiving() -> Message:
+        nonlocal closed
         message = await receive()
         if message["type"] == "websocket.receive" and access.visitor(connection.cookies) is None:
+            closed = True
+            await send({"type": "websocket.close", "code": 1008})
             return {"type": "websocket.disconnect", "code": 1008}
         return message
 
-    return guarded
+    async def sending(message: Message) -> None:
+        if not closed:  # what was on its way to the page stays here
+            await send(message)
+
+    return receiving, sending
 
 
 def _with_headers(send: Send) -> Send:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from cyclopts import App, CycloptsError, Parameter
 from deployments import output
 from deployments.prefect_settings import apply_prefect_settings
 from deployments.processes import ChildError
-from models import actions, database, job_queue, lookup, registry
+from models import actions, database, job_queue, lookup, passwords, registry
 from models.crm_import import CrmImportError
 from models.door import InvalidJobError
 from models.embedded import EmbeddedPostgresError
@@ -297,6 +298,27 @@ def drain(*, worker: str | None = None, host: str | None = None, timeout: float 
     else:
         print("\n".join([*(f"{name}: stopped" for name in stopped), *(f"{name}: still running" for name in left)]))
     return 1 if left else 0
+
+
+@app.command
+def password(*, json_: Json = False) -> int:
+    """Ask for a password (or read a line of standard input) and print the hash that the dashboard's settings take."""
+    if sys.stdin.isatty():
+        given = getpass.getpass("Password: ")
+        if given != getpass.getpass("Again: "):
+            raise CommandError("these were two different ones; nothing was made")
+    else:
+        given = sys.stdin.readline().rstrip("\n")
+    try:
+        hashed = passwords.password_hash(given)
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+    if json_:
+        output.print_json({"hash": hashed})
+    else:
+        # In single quotes: a shell would take $argon2id for a variable.
+        print(f"DASHBOARD_PASSWORD_HASH='{hashed}'")
+    return 0
 
 
 @app.command

@@ -45,8 +45,12 @@ from models.schema import ensure_schema  # noqa: E402
 from models.settings import settings  # noqa: E402
 from tasks import cache  # noqa: E402
 from tasks.services import service  # noqa: E402
+from tests import chromium  # noqa: E402
+from tests.browser import browser, summary  # noqa: E402
 from tests.running import Rows  # noqa: E402
 
+assert browser  # a fixture for every module
+chromium.begin()
 apply_prefect_settings()
 
 Settings = Callable[..., None]
@@ -151,3 +155,22 @@ def _no_traces() -> Iterator[None]:
     """Removes this run's folder at the end."""
     yield
     shutil.rmtree(_HOME, ignore_errors=True)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Looks for a Chromium (and installs one) before the first test, so that no test's time-out has to cover it."""
+    asked = any("browser" in getattr(item, "fixturenames", ()) for item in session.items)
+    if asked and not session.config.option.collectonly:
+        chromium.chromium()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line says which browser the tests ran in, or that they did not run."""
+    line = summary()
+    if line is not None:
+        terminalreporter.write_line(line, red="NOT RUN" in line, bold=True)
+
+
+def pytest_unconfigure() -> None:
+    """The run's own report of the browser goes with it."""
+    chromium.end()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ import pytest
 
 from deployments.cli import main
 from models import job_queue, lookup
+from models.passwords import fits
 
 pytestmark = pytest.mark.usefixtures("database")
 
 COMMANDS = (
     *("demo", "up", "worker", "drain", "types", "add", "list", "show"),
-    *("retry", "cancel", "stats", "import-crm", "migrate"),
+    *("retry", "cancel", "stats", "import-crm", "migrate", "password"),
 )
 
 
@@ -161,3 +163,14 @@ def test_import_crm_prints_what_it_did(jobs: Jobs, tmp_path: Path) -> None:
 def test_drain_without_a_worker_says_so(jobs: Jobs) -> None:
     assert jobs("drain") == 0
     assert "no worker is running" in jobs.out
+
+
+def test_a_password_becomes_the_hash_that_the_settings_take(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("correct horse battery\n"))
+    assert jobs("password") == 0
+    name, _, hashed = jobs.out.strip().partition("=")
+    assert name == "DASHBOARD_PASSWORD_HASH"
+    assert fits("correct horse battery", hashed.strip("'")) and not fits("correct horse", hashed.strip("'"))
+    monkeypatch.setattr("sys.stdin", io.StringIO("short\n"))
+    assert jobs("password") == 1
+    assert "expected a password of 12 to 1024 characters, got 5" in jobs.err and "short" not in jobs.out
