@@ -64,6 +64,12 @@ def _now(name: str) -> Any:
     return Column(name, DateTime(timezone=True), nullable=False, server_default=text("now()"))
 
 
+def _source_updated_at() -> Any:
+    return Column(
+        "source_updated_at", DateTime(timezone=True), comment="By the clock of the source it was synced from."
+    )
+
+
 class Customer(SQLModel, table=True):
     """A customer of the service company."""
 
@@ -85,6 +91,7 @@ class Customer(SQLModel, table=True):
         sa_column=Column(Time, comment="No reminders from then until quiet_until, local time; NULL: the company's."),
     )
     quiet_until: time | None = Field(default=None, sa_column=Column(Time, comment="The same as quiet_from: never."))
+    source_updated_at: datetime | None = Field(default=None, sa_column=_source_updated_at())
 
     __table_args__ = (
         CheckConstraint(_in("tier", CUSTOMER_TIERS), name="customers_tier"),
@@ -108,6 +115,7 @@ class Opportunity(SQLModel, table=True):
     expected_close: date | None = Field(default=None, sa_column=Column(Date))
     created_at: datetime = Field(default=None, sa_column=_now("created_at"))
     updated_at: datetime = Field(default=None, sa_column=_now("updated_at"))
+    source_updated_at: datetime | None = Field(default=None, sa_column=_source_updated_at())
 
     __table_args__ = (
         CheckConstraint(_in("status", OpportunityStatus), name="opportunities_status"),

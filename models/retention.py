@@ -47,6 +47,8 @@ POLICIES = (
     # The minutes among them have become hours by then. Totals and the years' charts come from here.
     Policy("job_metrics", "job_metrics", "bucket", _A_YEAR_AND_A_MONTH, 90, "resolution = 60"),
     Policy("audit_log", "audit_log", "at", _A_YEAR_AND_A_MONTH, 30),
+    # What is still left out is seen again by the next sync of everything.
+    Policy("crm_sync_rejects", "crm_sync_rejects", "last_seen", 90),
     # One row for each start of a worker. A job that still has a dead worker's name waits for its rescue.
     Policy(
         "workers", "workers", "coalesce(stopped_at, beat_at)", DAYS_KEPT, 1,

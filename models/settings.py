@@ -19,11 +19,13 @@ from models.smtp_url import smtp_server
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 #: No secret by its type, and a user and password may be in it.
-_MAY_HOLD_SECRETS = {"STRIPE_API_BASE"}
+_MAY_HOLD_SECRETS = {"STRIPE_API_BASE", "CRM_SYNC_URL"}
 #: Shorter keys can be guessed.
 _SIGNING_KEY_LENGTH = 16
 #: What can stand behind "Bearer" in a header; shorter ones can be guessed, over HTTP too.
 _TOKEN = re.compile(r"[\x21-\x7e]{16,500}")
+#: Somebody else's token: whatever can stand in a header.
+_HEADER_TOKEN = re.compile(r"[\x21-\x7e]{0,4000}")
 #: Secret and restricted keys; a publishable one (pk_...) may not charge.
 _STRIPE_KEY = re.compile(r"[sr]k_[A-Za-z0-9_]{5,300}")
 #: It goes into mail headers between angle brackets; 200 leaves room for what is put behind it.
@@ -158,6 +160,23 @@ class Settings(DashboardSettings):
         alias="PAYMENT_CURRENCY",
         description="Currency (ISO 4217) of payments whose payload names none.",
     )
+    crm_sync_url: str | None = Field(
+        None,
+        alias="CRM_SYNC_URL",
+        description="Base URL of the JSON API that customers and opportunities are synced from, https (http only on "
+        "this machine); one inside the company is named in JOB_QUEUE_INTERNAL_HOSTS too.",
+    )
+    crm_sync_token: SecretStr | None = Field(
+        None, alias="CRM_SYNC_TOKEN", description="Bearer token for CRM_SYNC_URL."
+    )
+    crm_sync_mapping: Path | None = Field(
+        None,
+        alias="CRM_SYNC_MAPPING",
+        description="Mapping (TOML) of the CSV files that customers and opportunities are synced from.",
+    )
+    crm_sync_folder: Path | None = Field(
+        None, alias="CRM_SYNC_FOLDER", description="Where these CSV files are; without it the mapping's own folder."
+    )
     demo_mail_failures: float = Field(
         0.0,
         ge=0,
@@ -233,6 +252,25 @@ class Settings(DashboardSettings):
                     "make one with: python -c 'import secrets; print(secrets.token_hex(32))'"
                 )
         return value or None
+
+    @field_validator("crm_sync_url", mode="before")
+    @classmethod
+    def _check_crm_sync_url(cls, value: object) -> object:
+        return api_base(value) if isinstance(value, str) and value.strip() else None
+
+    @field_validator("crm_sync_token", mode="before")
+    @classmethod
+    def _check_crm_sync_token(cls, value: object) -> object:
+        if isinstance(value, str):
+            value = value.strip()
+            if not _HEADER_TOKEN.fullmatch(value):
+                raise ValueError("expected at most 4,000 visible ASCII characters without spaces")
+        return value or None
+
+    @field_validator("crm_sync_mapping", "crm_sync_folder", mode="before")
+    @classmethod
+    def _check_crm_sync_path(cls, value: object) -> object:
+        return value if str(value or "").strip() else None
 
     @field_validator("admin_api_token", "admin_api_read_token", "cron_secret", mode="before")
     @classmethod

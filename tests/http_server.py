@@ -100,7 +100,10 @@ class HttpServer:
         answer = self.answer(asked)
         whole = isinstance(answer.body, bytes)
         with suppress(ConnectionError):
-            handler.send_response(answer.status)
+            if "Date" in answer.headers:
+                handler.send_response_only(answer.status)
+            else:
+                handler.send_response(answer.status)
             for name, value in answer.headers.items():
                 handler.send_header(name, value)
             if whole:

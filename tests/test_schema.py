@@ -17,7 +17,8 @@ import models.analytics_table
 import models.bulk_tables
 import models.crm
 import models.jobs
-import models.payments  # noqa: F401 - all fill SQLModel.metadata
+import models.payments
+import models.sync  # noqa: F401 - all fill SQLModel.metadata
 from models import schema
 from models.schema import SchemaError, alembic_config, ensure_schema
 

@@ -10,6 +10,10 @@ class CrmImportError(ValueError):
     """The import was stopped and nothing was loaded; the message says what to do."""
 
 
+class ImportRunningError(CrmImportError):
+    """Another import is running."""
+
+
 class CrmMappingError(CrmImportError):
     """The mapping cannot be used."""
 

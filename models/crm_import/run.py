@@ -19,7 +19,7 @@ from models.crm_import.files import CsvFile, Dialect, Record
 from models.crm_import.lookups import LookupTable
 from models.crm_import.mapping import CrmMapping, CsvTable, Lookup, load_mapping
 from models.crm_import.names import customer_id
-from models.crm_import.problems import CrmImportError, RowProblem, TooManyRejectedError, UnansweredQuestion
+from models.crm_import.problems import ImportRunningError, RowProblem, TooManyRejectedError, UnansweredQuestion
 from models.crm_import.questions import Questions
 from models.crm_import.rejections import Rejections
 from models.crm_import.transaction import joined_transaction
@@ -135,7 +135,7 @@ class _Import:
     def _lock(self) -> None:
         cursor = self._connection.cursor(row_factory=tuple_row)
         if cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_IMPORT_LOCK]).fetchone() != (True,):
-            raise CrmImportError("another import into this database is running: wait until it has ended")
+            raise ImportRunningError("another import into this database is running: wait until it has ended")
 
     def _load(self, section: Table, table: CsvTable | None) -> TableCounts:
         if table is None:
