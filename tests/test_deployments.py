@@ -19,6 +19,7 @@ SCHEDULES = {
     "process-opportunities/hourly": "0 */1 * * *",
     "cleanup-old-jobs/daily": "0 0 * * *",
     "update-analytics/daily": "0 1 * * *",
+    "sync-customers/half-hourly": "20,50 * * * *",
 }
 DEPLOYMENTS = {"process-jobs/drain", *SCHEDULES}
 

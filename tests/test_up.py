@@ -41,7 +41,7 @@ def test_the_stack_comes_up_replaces_what_dies_and_goes_down_in_order(database: 
         assert f"port {USUAL_PORT} is taken; using" in child.output
         api = child.output.split("export PREFECT_API_URL=")[1].split()[0]
         deployments = _get(f"{api}/deployments/filter", {})
-        assert {deployment["name"] for deployment in deployments} == {"drain", "hourly", "daily"}
+        assert {deployment["name"] for deployment in deployments} == {"drain", "hourly", "half-hourly", "daily"}
 
         def completed(job_id: str) -> bool:
             return bool(rows.job(job_id)["status"] == "completed")
