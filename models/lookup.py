@@ -9,8 +9,11 @@ from sqlalchemy.orm import defer
 from sqlmodel import col, desc, select
 
 from models import database
+from models.door import EARLIEST
+from models.filters import JobFilter, Period
 from models.ids import can_be_stored
 from models.jobs import BackgroundJob, JobFailure, JobStatus, JobTypeRow
+from models.paging import newest_ids
 
 #: More than this is a report, not a look.
 MOST_ROWS = 1000
@@ -28,14 +31,18 @@ def newest_jobs(
         raise ValueError(f"status: expected one of {', '.join(JobStatus)}, got {status!r}")
     if not 1 <= limit <= MOST_ROWS:
         raise ValueError(f"limit: expected 1 to {MOST_ROWS}, got {limit}")
-    query = select(BackgroundJob).order_by(desc(col(BackgroundJob.created_at))).limit(limit)
+    # Two steps: the planner, asked for all at once, may walk through a million jobs for the few of a rare status.
+    ids = newest_ids(
+        JobFilter(
+            statuses=() if status is None else (status,),
+            job_types=() if job_type is None else (job_type,),
+            period=None if before is None else Period(EARLIEST, before),
+        ),
+        limit,
+    )
+    query = select(BackgroundJob).where(col(BackgroundJob.id).in_(ids))
+    query = query.order_by(desc(col(BackgroundJob.created_at)), desc(col(BackgroundJob.id)))
     query = query.options(defer(BackgroundJob.payload), defer(BackgroundJob.result))  # type: ignore[arg-type]
-    if status is not None:
-        query = query.where(BackgroundJob.status == status)
-    if job_type is not None:
-        query = query.where(BackgroundJob.job_type == job_type)
-    if before is not None:
-        query = query.where(col(BackgroundJob.created_at) < before)
     with database.session() as session:
         return list(session.exec(query))
 

@@ -1,0 +1,228 @@
+"""History, a page at a time, newest first: a bounded look along an index, whatever the filter.
+
+A look is at 20,000 rows at most, and an empty page looks on a few times. With a filter that few jobs pass it may be
+short, or empty all the same, and still say where to go on (`next_cursor`). Rare statuses (cancelled, running) are few
+rows of an index of their own, and found at once. Jobs that were added together have one `created_at` and are ordered by
+their ids, each lot by itself: a page of a lot of 100,000 takes 50 ms, one of a million half a second.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, LiteralString
+
+import pandas as pd
+import psycopg
+
+from models.door import EARLIEST, LATEST
+from models.filters import JobFilter
+from models.ids import can_be_stored
+from models.reading import frame_of, reading
+from models.sql import statement
+
+#: Rows a page looks at for those that pass its filter: 20 to 50 ms.
+EXAMINED = 20_000
+#: Looks for a page that would be empty, a statement each: 10 ms, or 50 ms where payloads are searched for a text.
+MOST_LOOKS, MOST_LOOKS_FOR_TEXT = 20, 4
+#: A slice of (job type, status) up to this size is read as a whole and sorted: 10 ms.
+SMALL_SLICE = 5_000
+#: Of a payload, what a table shows.
+PAYLOAD_SHOWN = 1_000
+MOST_ROWS = 1_000
+_NO_FILTER = JobFilter()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of jobs, the cursor of the next (None: that was the last), and how many rows were looked at at most."""
+
+    frame: pd.DataFrame
+    next_cursor: str | None
+    examined: int = EXAMINED
+
+
+class CursorError(ValueError):
+    """The cursor is none that `page` gave out for such a filter."""
+
+
+def page(filter: JobFilter = _NO_FILTER, cursor: str | None = None, limit: int = 50) -> Page:
+    """One page of the jobs that pass the filter, newest first (when they were added; failed ones: when they failed).
+
+    Columns: `id`, `job_type`, `status`, `priority`, `attempts`, `max_retries`, `created_at`, `scheduled_for`,
+    `started_at`, `completed_at`, `wait_seconds`, `run_seconds`, `error_message`, `worker_id`, `progress`, `payload`
+    (JSON text, the first thousand characters).
+
+    Raises:
+        CursorError: for a cursor that no page gave out.
+        ValueError: for a limit outside 1..1000.
+    """
+    if not 1 <= limit <= MOST_ROWS:
+        raise ValueError(f"limit: expected 1 to {MOST_ROWS}, got {limit}")
+    order = _order(filter)
+    looked_at = 0
+    with reading() as connection:
+        # An empty page is of no use to anybody: a few more looks, each a statement of its own.
+        for _ in range(MOST_LOOKS_FOR_TEXT if filter.text else MOST_LOOKS):
+            found = _look(connection, filter, cursor, limit, order)
+            looked_at, cursor = looked_at + found.examined, found.next_cursor
+            if len(found.frame) or cursor is None:
+                break
+    return Page(found.frame, cursor, looked_at)
+
+
+def newest_ids(filter: JobFilter, limit: int) -> list[str]:
+    """The ids of the newest jobs that pass, by when they were added, whatever their status; look by look until there
+    are enough of them."""
+    found: list[str] = []
+    cursor: str | None = None
+    while len(found) < limit:
+        with reading() as connection:
+            look = _look(connection, filter, cursor, limit - len(found), "added")
+        found.extend(look.frame["id"])
+        cursor = look.next_cursor
+        if cursor is None:
+            break
+    return found
+
+
+def _look(connection: psycopg.Connection[Any], filter: JobFilter, cursor: str | None, limit: int, order: str) -> Page:
+    after = _read_cursor(cursor, order)
+    parameters = {**filter.parameters(), **after, "most": limit + 1, "shown": PAYLOAD_SHOWN}
+    connection.execute(statement("along_the_indexes"))
+    # Jobs that were added together have one time: they are put in the order of their ids, each lot by itself.
+    connection.execute("SET LOCAL enable_incremental_sort = on")
+    source = {"group": _GROUP, "failed": _FAILED}.get(order) or _slice_source(connection, filter, parameters)
+    source = source or _EVERYTHING
+    # Where every row that is looked at passes, no more are looked at than the page has.
+    parameters["examined"] = parameters["most"] if _all_pass(filter, source) else EXAMINED
+    walk = _walk(source, _MOMENTS[order], after["moment"], after["id"])
+    frame = frame_of(connection.execute(_PAGE.replace("/* walk */", walk), parameters))
+    if len(frame) > limit:
+        frame = frame.iloc[:limit]
+        following: str | None = _cursor(order, frame["id"].iloc[-1], frame["moment"].iloc[-1])
+    else:
+        following = _end_of_walk(connection, order, walk, parameters)
+    return Page(frame.drop(columns=["moment"]).reset_index(drop=True), following, parameters["examined"])
+
+
+_PAGE: LiteralString = """
+SELECT
+    walked.moment, job.id, job.job_type, job.status, job.priority, job.retry_count + 1 AS attempts, job.max_retries,
+    job.created_at, job.scheduled_for, job.started_at, job.completed_at,
+    extract(epoch FROM job.started_at - least(job.scheduled_for, job.started_at))::float8 AS wait_seconds,
+    extract(epoch FROM job.completed_at - job.started_at)::float8 AS run_seconds,
+    job.error_message, job.worker_id, job.progress, left(job.payload::text, %(shown)s) AS payload
+FROM (/* walk */) AS walked
+-- One probe a row: joined in the open, the planner went through all jobs for each of them.
+CROSS JOIN LATERAL (SELECT * FROM background_jobs WHERE id = walked.id OFFSET 0) AS job
+WHERE (%(job_types)s::text[] IS NULL OR walked.job_type = ANY (%(job_types)s::text[]))
+  AND (%(priorities)s::int[] IS NULL OR walked.priority = ANY (%(priorities)s::int[]))
+  AND (%(statuses)s::text[] IS NULL OR walked.status = ANY (%(statuses)s::text[]))
+  AND (%(pattern)s::text IS NULL
+       OR job.error_message ILIKE %(pattern)s::text OR job.payload::text ILIKE %(pattern)s::text)
+ORDER BY walked.moment DESC, walked.id DESC
+LIMIT %(most)s
+"""
+#: By what a list is ordered: the column, or the expression, of the index it walks along.
+_MOMENTS: dict[str, LiteralString] = {
+    "added": "created_at",
+    "failed": "completed_at",
+    "group": "COALESCE(completed_at, created_at)",
+}
+_EVERYTHING: LiteralString = "background_jobs WHERE true"
+_FAILED: LiteralString = "background_jobs WHERE status = 'failed'"
+_GROUP: LiteralString = "background_jobs WHERE status = 'failed' AND fingerprint = %(fingerprint)s"
+#: Fenced, or the planner walks along idx_jobs_created_at all the same.
+_SLICE: LiteralString = (
+    "(SELECT id, created_at, job_type, priority, status FROM background_jobs"
+    " WHERE job_type = ANY (%(slice_types)s) AND status = ANY (%(statuses)s) OFFSET 0) AS slice WHERE true"
+)
+
+
+def _order(filter: JobFilter) -> str:
+    if filter.fingerprint is not None:
+        return "group"
+    return "failed" if filter.statuses == ("failed",) else "added"
+
+
+def _slice_source(
+    connection: psycopg.Connection[Any], filter: JobFilter, parameters: dict[str, Any]
+) -> LiteralString | None:
+    """The rows of some statuses as a whole, where they are few: one cancelled job in a million would be far to walk."""
+    if not filter.statuses:
+        return None
+    types = filter.job_types or [row[0] for row in connection.execute(statement("types_with_jobs"), {"status": None})]
+    parameters["slice_types"] = list(types)
+    row = connection.execute(
+        "SELECT count(*) FROM (SELECT FROM background_jobs WHERE job_type = ANY (%(slice_types)s)"
+        " AND status = ANY (%(statuses)s) LIMIT %(too_many)s) AS counted",
+        {**parameters, "too_many": SMALL_SLICE + 1},
+    ).fetchone()
+    if row is None or row[0] > SMALL_SLICE:
+        return None
+    connection.execute("SET LOCAL enable_sort = on")
+    return _SLICE
+
+
+def _all_pass(filter: JobFilter, source: LiteralString) -> bool:
+    if filter.text or filter.priorities:
+        return False
+    return source == _SLICE or not filter.job_types and (source != _EVERYTHING or not filter.statuses)
+
+
+def _walk(source: LiteralString, column: LiteralString, moment: datetime | None, job_id: str | None) -> LiteralString:
+    """The ids that one page looks at, in the order of the index and then of the ids.
+
+    A job's place in the table would be cheaper than its id, but a progress report changes it.
+    """
+    conditions: list[LiteralString] = []
+    if moment is not None:
+        conditions += [f"{column} <= %(moment)s", f"({column} < %(moment)s OR id < %(id)s)"]
+    elif job_id is not None:
+        # In an index that descends, what has no such time comes first.
+        conditions += [f"({column} IS NOT NULL OR id < %(id)s)"]
+    conditions += [
+        f"(%(since)s::timestamptz IS NULL OR {column} >= %(since)s::timestamptz)",
+        f"(%(until)s::timestamptz IS NULL OR {column} < %(until)s::timestamptz)",
+    ]
+    # Of a group all columns of its index are named, as no other one has that order.
+    first: LiteralString = "fingerprint, " if source == _GROUP else ""
+    return (
+        f"SELECT id, {column} AS moment, job_type, priority, status FROM {source} AND {' AND '.join(conditions)}"
+        f" ORDER BY {first}{column} DESC, id DESC LIMIT %(examined)s"
+    )
+
+
+def _end_of_walk(
+    connection: psycopg.Connection[Any], order: str, walk: LiteralString, parameters: dict[str, Any]
+) -> str | None:
+    """Where the look ended for its bound; None when it went through to the end."""
+    last = connection.execute(
+        f"SELECT id, moment FROM ({walk}) AS walked OFFSET %(examined)s - 1", parameters
+    ).fetchone()
+    return _cursor(order, *last) if last else None
+
+
+def _cursor(order: str, job_id: str, moment: Any) -> str:
+    when = None if moment is None or pd.isna(moment) else moment.isoformat()
+    return base64.urlsafe_b64encode(json.dumps([order, when, job_id]).encode()).decode()
+
+
+def _read_cursor(cursor: str | None, order: str) -> dict[str, Any]:
+    if cursor is None:
+        return {"moment": None, "id": None}
+    try:
+        kind, moment, job_id = json.loads(base64.b64decode(cursor.encode(), altchars=b"-_", validate=True))
+        when = None if moment is None else datetime.fromisoformat(moment).astimezone(UTC)
+        if not isinstance(job_id, str) or not can_be_stored(job_id):
+            raise ValueError("an id that none has")
+        if when is not None and not EARLIEST <= when <= LATEST:
+            raise ValueError("a time that no job has")
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise CursorError(f"expected a cursor that a page gave out, got {cursor!r:.80}: {error}") from None
+    if kind != order:
+        raise CursorError("this cursor belongs to a list with another order: begin again with the first page")
+    return {"moment": when, "id": job_id}
