@@ -1,0 +1,171 @@
+"""A job type's switches: pause and resume, its limits, and why it is held."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import data, state
+from dashboard.components import shell, viewer
+from dashboard.text import NOTHING, about, code, count, moment, visible
+from models import operations
+
+PAUSE = "pause_type"
+_CHOSEN = "job_type"
+
+
+def states(rows: Sequence[Mapping[str, Any]]) -> None:
+    """All job types with what holds or limits them, and the form for one of them."""
+    if not rows:
+        st.info(
+            "No job type is known yet: a worker declares them when it starts (`jobs worker`).", icon=":material/info:"
+        )
+        return
+    now = data.read(data.now).value
+    config = st.column_config
+    st.dataframe(
+        pd.DataFrame(
+            {
+                "type": [visible(row["job_type"]) for row in rows],
+                "state": [state_words(row, now) for row in rows],
+                "running": [_limit(row["max_running"]) for row in rows],
+                "rate": [_limit(row["starts_per_second"]) for row in rows],
+                "reason": [_reason(row, now) for row in rows],
+                "what": [first_sentence(row["description"]) for row in rows],
+            }
+        ),
+        hide_index=True,
+        height="content",
+        alt="Job types, their state and limits",
+        column_config={
+            "type": config.TextColumn("Job type", pinned=True, width="medium"),
+            "state": config.TextColumn("State", width=130),
+            "running": config.TextColumn("Max running", alignment="right", width=100, help="Over all workers"),
+            "rate": config.TextColumn("Starts/s", alignment="right", width=80, help="Over all workers"),
+            "reason": config.TextColumn("Why held", width="medium"),
+            "what": config.TextColumn("What it does", width="large"),
+        },
+    )
+
+
+def first_sentence(description: str) -> str:
+    """What a job type does, as its docstring begins."""
+    return visible(description.split(". ")[0].strip().removesuffix("."), 120)
+
+
+def state_words(row: Mapping[str, Any], now: datetime | None) -> str:
+    """runs, paused, held for 40 s."""
+    if row["paused"]:
+        return "paused"
+    held = held_seconds(row, now)
+    return "runs" if held is None else f"held, {about(held)} more"
+
+
+def held_seconds(row: Mapping[str, Any], now: datetime | None) -> float | None:
+    """How much longer a circuit breaker holds the type; None: not held."""
+    until = row.get("held_until")
+    if until is None or now is None or until <= now:
+        return None
+    return float((until - now).total_seconds())
+
+
+def _reason(row: Mapping[str, Any], now: datetime | None) -> str:
+    return visible(row["held_reason"]) if held_seconds(row, now) is not None else ""
+
+
+def _limit(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:,g}"
+
+
+def switches(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Pause, resume and limits of one type."""
+    if not rows:
+        return
+    names = [row["job_type"] for row in rows]
+    name = st.selectbox("Job type", names, key=_CHOSEN, bind="query-params", format_func=visible)
+    row = next((each for each in rows if each["job_type"] == name), None)
+    if row is None:
+        return
+    now = data.read(data.now).value
+    if (held := held_seconds(row, now)) is not None:
+        until = moment(row["held_until"], viewer.zone())
+        st.warning(
+            f"Held for {about(held)}, until {until}, by its circuit breaker. It goes on by itself.",
+            icon=":material/pause_circle:",
+        )
+        st.code(visible(row["held_reason"], 500), language=None, wrap_lines=True)
+    may = viewer.may_act()
+    if row["paused"]:
+        st.button(
+            "Resume",
+            on_click=_resume,
+            args=(name,),
+            type="primary",
+            disabled=not may,
+            icon=":material/play_arrow:",
+            key="resume",
+        )
+    else:
+        st.button(
+            "Pause", on_click=state.open_dialog, args=(PAUSE,), kwargs={"job_type": name}, disabled=not may,
+            icon=":material/pause:", key="pause",
+        )  # fmt: skip
+    with st.form(f"limits_{name}", border=False):
+        left, right = st.columns(2)
+        left.number_input(
+            "At most running",
+            min_value=0,
+            value=row["max_running"],
+            placeholder="no limit",
+            key=f"max_running_{name}",
+            step=1,
+        )
+        right.number_input(
+            "Starts a second",
+            min_value=0.0,
+            value=row["starts_per_second"],
+            placeholder="no limit",
+            key=f"starts_{name}",
+            step=1.0,
+        )
+        st.caption("Over all workers; empty: no limit. What runs already goes on.")
+        st.form_submit_button("Set limits", on_click=_set_limits, args=(name,), disabled=not may)
+
+
+@st.dialog("Pause a job type", on_dismiss=state.close_dialog)
+def pause_dialog() -> None:
+    """What pausing does, and to how many, before."""
+    opened = state.dialog()
+    if opened is None:
+        return
+    name = str(opened.about["job_type"])
+    pending = data.read(data.backlog).value
+    waiting = "Its jobs"
+    if pending is not None:
+        mine = pending[pending["job_type"] == name]
+        number = int(mine["due"].sum() + mine["scheduled"].sum())
+        waiting = f"The {count(number, capped=bool(mine['capped'].any()))} that wait"
+    st.markdown(
+        f"No job of {code(name)} is started until somebody resumes it. {waiting} stay in the queue; what runs goes on."
+    )
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        st.button("Let it run", on_click=state.close_and_rerun, key="pause_no")
+        st.button("Pause", type="primary", on_click=_pause, args=(name,), key="pause_yes")
+
+
+def _pause(name: str) -> None:
+    shell.act(lambda: operations.pause(name, viewer.actor()))
+    st.rerun()
+
+
+def _resume(name: str) -> None:
+    shell.act(lambda: operations.resume(name, viewer.actor()))
+
+
+def _set_limits(name: str) -> None:
+    running, starts = st.session_state.get(f"max_running_{name}"), st.session_state.get(f"starts_{name}")
+    shell.act(lambda: operations.set_limits(name, max_running=running, starts_per_second=starts, actor=viewer.actor()))

@@ -1,0 +1,93 @@
+"""What every page has: its title, what the last action did, and how fresh it is; and the parts that are read again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import streamlit as st
+
+from dashboard import data, state
+from dashboard.components import viewer
+from dashboard.text import clock, code, utc
+from models import operations
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def begin(title: str, question: str) -> None:
+    """The head of a page: its title, what it answers, and what the last action did."""
+    state.begin_page(title)
+    st.title(title, anchor=False, help=question)
+    _notice()
+
+
+def live(body: Callable[[], None], *, least: float = 0.0) -> None:
+    """A part of the page that is read again as often as the viewer wants it, at most each `least` seconds."""
+    st.fragment(body, run_every=state.refresh_seconds(least))()
+
+
+def as_of() -> None:
+    """When this was so, by the database's clock, in the viewer's zone."""
+    answer = data.read(data.now)
+    zone = viewer.zone()
+    if answer.value is None or answer.problem:
+        st.caption(":red[:material/cloud_off: the database does not answer]")
+    else:
+        st.caption(f"as of {clock(answer.value, zone)} {code(zone.key)}", help=utc(answer.value))
+
+
+def panel(
+    title: str | None, draw: Callable[[T], None], load: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> None:
+    """A part that fails alone: what `load` answers, drawn; or what it answered last, with since when that is stale."""
+    if title:
+        st.subheader(title, anchor=False)
+    answer = data.read(load, *args, **kwargs)
+    if answer.problem and answer.stale_since:
+        st.caption(
+            f":orange[:material/history: stale since {clock(answer.stale_since, viewer.zone())}: {answer.problem}]"
+        )
+    elif answer.problem:
+        st.caption(f":red[:material/cloud_off: Nothing to show: {answer.problem}.]")
+    if answer.value is not None:
+        draw(answer.value)
+
+
+def _notice() -> None:
+    notice = state.notice()
+    if notice is None:
+        return
+    with st.container(border=True, horizontal=True, vertical_alignment="center", key="notice"):
+        icon = ":green[:material/check_circle:]" if notice.good else ":orange[:material/info:]"
+        st.markdown(f"{icon} {code(notice.text, 400)}", width="stretch")
+        if notice.action_id:
+            st.button("Undo", on_click=_undo, args=(notice.action_id,), icon=":material/undo:", key="undo")
+        if notice.job_id:
+            st.page_link("app_pages/job.py", label="Open it", query_params={"id": notice.job_id}, width="content")
+        st.button("Dismiss", on_click=state.dismiss, type="tertiary", key="dismiss")
+
+
+def _undo(action_id: str) -> None:
+    act(lambda: operations.undo(action_id, viewer.actor()), good=True)
+
+
+def act(action: Callable[[], operations.ActionResult | str], *, good: bool | None = None) -> bool:
+    """Does something (in a callback), closes the dialog, lets go of the selection, and keeps the result for the page.
+
+    What cannot be done is said at the same place: to a viewer, that an operator can.
+    """
+    done = False
+    try:
+        result = action()
+        state.say(result, good=good)
+        done = True
+    except (PermissionError, ValueError, LookupError) as error:
+        state.say(str(error), good=False)
+    except data.TROUBLE as error:
+        state.say(f"not done, {data.in_words(error)}", good=False)
+    state.close_dialog()
+    state.clear_selection()
+    data.refresh()
+    return done
