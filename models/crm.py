@@ -188,7 +188,7 @@ class Message(SQLModel, table=True):
     )
     kind: str = Field(sa_column=Column(Text, nullable=False, comment="The job type that sent it."))
     subject_id: str = Field(sa_column=Column(Text, nullable=False, comment="What it is about: the promotion's id, ..."))
-    channel: str = Field(sa_column=Column(Text, nullable=False, comment="smtp, outbox."))
+    channel: str = Field(sa_column=Column(Text, nullable=False, comment="smtp, outbox, sms, webhook."))
     created_at: datetime = Field(default=None, sa_column=_now("created_at"))
     sent_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
 

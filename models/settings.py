@@ -11,10 +11,12 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from models.api_base import api_base
+from models.apprise_urls import apprise_urls, phone_template
 from models.dashboard_settings import DashboardSettings
 from models.internal_hosts import internal_host
 from models.mailbox import mailbox
 from models.money import CURRENCY_PATTERN
+from models.quiet_hours import parse_span, time_zone
 from models.smtp_url import smtp_server
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
@@ -117,6 +119,28 @@ class Settings(DashboardSettings):
         alias="MAIL_PER_SECOND",
         description="Mails that all workers together hand to the mail server in a second, evenly spread; "
         "without it as many as it takes.",
+    )
+    notify_urls: SecretStr | None = Field(
+        None,
+        alias="NOTIFY_URLS",
+        description="Where staff is notified: Apprise URLs (slack://..., mailto://..., json://...), separated by "
+        "commas.",
+    )
+    sms_url: SecretStr | None = Field(
+        None,
+        alias="SMS_URL",
+        description="What sends text messages: an Apprise URL with {phone} in it, such as "
+        "twilio://sid:token@+14155550100/{phone}.",
+    )
+    company_time_zone: str = Field(
+        "UTC",
+        alias="COMPANY_TIME_ZONE",
+        description="The company's time zone, and that of customers who have none of their own.",
+    )
+    quiet_hours: str = Field(
+        "20:00-08:00",
+        alias="QUIET_HOURS",
+        description="When customers are sent no reminders, by their clock; those who have hours of their own excepted.",
     )
     public_url: str = Field(
         "http://localhost:8501",
@@ -223,6 +247,32 @@ class Settings(DashboardSettings):
                 return None
             smtp_server(value)
         return value
+
+    @field_validator("notify_urls", mode="before")
+    @classmethod
+    def _check_notify_urls(cls, value: object) -> object:
+        if isinstance(value, str):
+            apprise_urls(value)
+            return value.strip() or None
+        return value
+
+    @field_validator("sms_url", mode="before")
+    @classmethod
+    def _check_sms_url(cls, value: object) -> object:
+        if isinstance(value, str) and value.strip():
+            return phone_template(value)
+        return value or None
+
+    @field_validator("company_time_zone")
+    @classmethod
+    def _check_company_time_zone(cls, value: str) -> str:
+        return time_zone(value.strip()).key
+
+    @field_validator("quiet_hours")
+    @classmethod
+    def _check_quiet_hours(cls, value: str) -> str:
+        parse_span(value)
+        return value.strip()
 
     @field_validator("mail_from")
     @classmethod

@@ -24,7 +24,8 @@ def _free_port() -> int:
 for _name in [name for name in os.environ if name.startswith(("JOB_QUEUE_", "PREFECT_"))]:
     del os.environ[_name]
 os.environ.pop("DATABASE_URL", None)
-os.environ.pop("SMTP_URL", None)
+for _name in ("SMTP_URL", "NOTIFY_URLS", "SMS_URL", "COMPANY_TIME_ZONE", "QUIET_HOURS"):
+    os.environ.pop(_name, None)
 os.environ |= {
     "JOB_QUEUE_DATA_DIR": str(_HOME / "data"),
     "PREFECT_HOME": str(_HOME / "prefect"),

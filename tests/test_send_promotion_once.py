@@ -106,7 +106,7 @@ def test_a_job_waits_for_another_worker_that_sends_the_same_and_then_gives_way(
     key = promotion_key("c1", "p1")
     with MailServer() as server, psycopg.connect(database_module.database_url(), autocommit=True) as other:
         configure(SMTP_URL=server.url())
-        monkeypatch.setattr("tasks.services.mail.PATIENCE_SECONDS", 0.0)
+        monkeypatch.setattr("tasks.services.delivery.PATIENCE_SECONDS", 0.0)
         (number,) = rows(
             "SELECT ('x' || substr(encode(sha256(%s), 'hex'), 1, 16))::bit(64)::bigint", f"mail {key.id}".encode()
         )

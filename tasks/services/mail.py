@@ -10,23 +10,17 @@ connection) between its yes and our note of it, the mail goes out once more, wit
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
-from models.exclusive import exclusive
 from models.mailbox import Mailbox, mailbox
-from models.messages import MessageKey, begin_sending, record_sent
+from models.messages import MessageKey
 from models.settings import settings
 from models.smtp_url import SmtpServer, smtp_server
-from tasks.context import stage
 from tasks.errors import PermanentError
 from tasks.services import outbox
+from tasks.services.delivery import deliver, deliver_alone
 from tasks.services.mime import Mail, mail_bytes
 from tasks.services.smtp import smtp_pool
 
 __all__ = ["Mail", "MessageKey", "company_name", "recipient", "send_once"]
-
-#: How long a job waits for another one that is sending the same message; then it fails and is tried again.
-PATIENCE_SECONDS = 10.0
 
 
 async def send_once(key: MessageKey, mail: Mail) -> bool:
@@ -46,20 +40,10 @@ async def send_once(key: MessageKey, mail: Mail) -> bool:
         raise PermanentError(f"mail to the customer {key.customer_id!r:.100}: {error}") from None
     server = _server()
     if server is None:
-        return await _deliver(key, "outbox", lambda: outbox.keep(key.id, content))
-    async with exclusive(f"mail {key.id}", patience=PATIENCE_SECONDS):
-        return await _deliver(key, "smtp", lambda: smtp_pool(server).send(sender.address, mail.to.address, content))
-
-
-async def _deliver(key: MessageKey, channel: str, send: Callable[[], Awaitable[bool | None]]) -> bool:
-    with stage("record"):
-        if not await begin_sending(key, channel):
-            return False
-    with stage("work"):
-        sent = await send()
-    with stage("record"):
-        await record_sent(key, channel)
-    return sent is not False
+        return await deliver(key, "outbox", lambda: outbox.keep(key.id, content))
+    return await deliver_alone(
+        key, "smtp", lambda: smtp_pool(server).send(sender.address, mail.to.address, content), lock="mail"
+    )
 
 
 def recipient(name: str, email: str | None) -> Mailbox:

@@ -80,6 +80,7 @@ CREATE TABLE notifications (
     PRIMARY KEY (job_id, target)
 );
 CREATE INDEX ix_notifications_created_at ON notifications (created_at);
+COMMENT ON COLUMN messages.channel IS 'smtp, outbox, sms, webhook.';
 COMMENT ON COLUMN notifications.target IS 'A keyed hash of the URL, which is secret.';
 COMMENT ON COLUMN notifications.place IS 'The URL without its secrets.';
 """
@@ -106,6 +107,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute("COMMENT ON COLUMN messages.channel IS 'smtp, outbox.'")
     op.execute("DROP TABLE message_templates, notifications, reviews, appointments")
     op.execute(
         "ALTER TABLE customers DROP COLUMN phone, DROP COLUMN channel, DROP COLUMN webhook_url,"

@@ -1,0 +1,16 @@
+-- The appointments that start soon and for which no reminder was queued at this time, the next ones first. Locked until
+-- they are marked: of two runs at once, each takes others.
+SELECT
+    appointment.id,
+    customer.tier,
+    appointment.starts_at,
+    appointment.id || ' ' || to_char(appointment.starts_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+FROM appointments AS appointment
+JOIN customers AS customer ON customer.id = appointment.customer_id
+WHERE appointment.status = 'scheduled'
+  AND appointment.reminder_queued_for IS DISTINCT FROM appointment.starts_at
+  AND appointment.starts_at > now()
+  AND appointment.starts_at <= now() + make_interval(secs => %(hours)s * 3600)
+ORDER BY appointment.starts_at, appointment.id
+LIMIT %(most)s
+FOR UPDATE OF appointment SKIP LOCKED
