@@ -116,7 +116,8 @@ def _welcome(server: PrefectServer) -> str:
     return (
         f"Prefect UI    {server.ui_url}\n"
         f"job worker    {settings().concurrency} batches at once, up to {settings().batch_size} jobs each\n"
-        f"work pool     {WORK_POOL}: process-jobs/drain, process-opportunities/hourly, cleanup-old-jobs/daily\n"
+        f"work pool     {WORK_POOL}: process-jobs/drain, process-opportunities/hourly, cleanup-old-jobs/daily,\n"
+        "              send-reminders/hourly, send-review-requests/daily\n"
         f"logs          {log_folder()}\n"
         "\nTry, in another terminal:\n"
         "  .venv/bin/jobs stats\n"

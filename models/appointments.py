@@ -15,6 +15,7 @@ from sqlmodel import Session
 
 from models import database
 from models.contacts import Contact
+from models.messages import MessageKey
 from models.priority import calculate_priority
 from models.queue import job_queue
 from models.reviews import LINK_DAYS
@@ -64,6 +65,16 @@ class Queued:
     """Which appointments were queued; in a rehearsal, which would have been."""
 
     appointments: list[str]
+
+
+def reminder_key(customer_id: str, subject_id: str) -> MessageKey:
+    """Of an appointment at one time, a customer is reminded once."""
+    return MessageKey(customer_id, "send_reminder", subject_id)
+
+
+def review_key(customer_id: str, appointment_id: str) -> MessageKey:
+    """A visit is asked about once."""
+    return MessageKey(customer_id, "send_review_request", appointment_id)
 
 
 async def find_reminder(appointment_id: str) -> Reminder | None:
@@ -134,19 +145,21 @@ def _mark(session: Session, mark: LiteralString, ids: list[str]) -> None:
     )
 
 
-def _reminder_job(appointment_id: str, tier: str, starts_at: datetime, subject_id: str) -> dict[str, Any]:
+def _reminder_job(
+    appointment_id: str, customer_id: str, tier: str, starts_at: datetime, subject_id: str
+) -> dict[str, Any]:
     return {
         "type": "send_reminder",
         "payload": {"appointment_id": appointment_id, "starts_at": starts_at.isoformat()},
         "priority": calculate_priority(urgency="high", customer_tier=tier),
-        "unique_key": f"send-reminder:{subject_id}",
+        "unique_key": reminder_key(customer_id, subject_id).id,
     }
 
 
-def _review_job(appointment_id: str, tier: str) -> dict[str, Any]:
+def _review_job(appointment_id: str, customer_id: str, tier: str) -> dict[str, Any]:
     return {
         "type": "send_review_request",
         "payload": {"appointment_id": appointment_id},
         "priority": calculate_priority(urgency="low", customer_tier=tier),
-        "unique_key": f"send-review-request:{appointment_id}",
+        "unique_key": review_key(customer_id, appointment_id).id,
     }

@@ -40,9 +40,9 @@ class Policy:
     only: LiteralString = "true"
 
 
-#: What is not here is never deleted: customers, opportunities, offers, promotions and payments are the CRM's and the
-#: accountants'; analytics_daily has one small row a day and key; job_types and services are a handful. An attempt's row
-#: in job_failures goes with its job.
+#: What is not here is never deleted: customers, opportunities, offers, promotions, appointments, reviews and payments
+#: are the CRM's and the accountants'; analytics_daily has one small row a day and key; job_types, services and
+#: message_templates are a handful. An attempt's row in job_failures goes with its job.
 POLICIES = (
     # The minutes among them have become hours by then. Totals and the years' charts come from here.
     Policy("job_metrics", "job_metrics", "bucket", _A_YEAR_AND_A_MONTH, 90, "resolution = 60"),
@@ -63,6 +63,12 @@ POLICIES = (
         "NOT (kind = 'send_promotion' AND EXISTS (SELECT FROM promotions AS promotion"
         " WHERE promotion.id = messages.subject_id AND promotion.active))"
         " AND NOT EXISTS (SELECT FROM background_jobs AS job WHERE job.unique_key = messages.id"
+        " AND job.status IN ('pending', 'processing'))",
+    ),
+    # Of use to the retries of its job; afterwards it shows what staff was told, for as long as the job itself does.
+    Policy(
+        "notifications", "notifications", "created_at", DAYS_KEPT, 1,
+        "NOT EXISTS (SELECT FROM background_jobs AS job WHERE job.id = notifications.job_id"
         " AND job.status IN ('pending', 'processing'))",
     ),
 )  # fmt: skip

@@ -18,11 +18,6 @@ class Begun(StrEnum):
     ASKED_LATELY = "asked lately"
 
 
-def review_key(customer_id: str, appointment_id: str) -> MessageKey:
-    """A visit is asked about once."""
-    return MessageKey(customer_id, "send_review_request", appointment_id)
-
-
 async def begin_review_request(key: MessageKey) -> Begun:
     """Writes down that the request is about to go out, unless the customer was asked in the last 90 days.
 

@@ -7,10 +7,9 @@ from datetime import datetime
 from prefect.tasks import exponential_backoff
 from pydantic import AwareDatetime, Field
 
-from models.appointments import Reminder, find_reminder
+from models.appointments import Reminder, find_reminder, reminder_key
 from models.contacts import Contact
 from models.crm import AppointmentStatus
-from models.messages import MessageKey
 from tasks import Payload, PermanentError, processor, stage
 from tasks.send_promotion import Id
 from tasks.services.channels import Message, send_by_channel
@@ -44,7 +43,7 @@ async def send_reminder(payload: ReminderPayload) -> dict[str, str]:
         )
     skipped = _why_not(payload.starts_at, found) or _wait_for_a_decent_hour(found)
     if skipped is None:
-        key = MessageKey(found.contact.id, "send_reminder", found.subject_id)
+        key = reminder_key(found.contact.id, found.subject_id)
         if await send_by_channel(key, found.contact, await _message(payload.appointment_id, found)):
             return {"message_id": key.id, "channel": found.contact.channel}
         skipped = "already sent"

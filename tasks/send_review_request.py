@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from prefect.tasks import exponential_backoff
 
-from models.appointments import ASK_AGAIN_DAYS, Visit, find_visit
+from models.appointments import ASK_AGAIN_DAYS, Visit, find_visit, review_key
 from models.crm import AppointmentStatus
-from models.review_requests import Begun, begin_review_request, review_key, withdraw_review_request
+from models.review_requests import Begun, begin_review_request, withdraw_review_request
 from models.reviews import signed_link
 from models.unsubscribe import unsubscribe_link
 from tasks import Payload, PermanentError, processor, stage

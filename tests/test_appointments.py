@@ -107,12 +107,13 @@ def test_review_requests_are_queued_for_the_latest_visit_of_who_may_be_asked() -
 def test_yesterday_is_the_companys(configure: Any) -> None:
     add_customer()
     add_appointment(status="completed", completed="0 seconds")
-    execute("UPDATE appointments SET completed_at = date_trunc('day', now(), 'Pacific/Kiritimati') - interval '1 minute'")
-
     configure(COMPANY_TIME_ZONE="Pacific/Kiritimati")
-    assert queue_review_requests(dry_run=True).appointments == ["a1"]
-    execute("UPDATE appointments SET completed_at = date_trunc('day', now(), 'Pacific/Kiritimati') + interval '1 minute'")
-    assert queue_review_requests(dry_run=True).appointments == []
+    for minutes, found in ((-1, ["a1"]), (1, [])):
+        execute(
+            "UPDATE appointments SET completed_at = date_trunc('day', now(), 'Pacific/Kiritimati')"
+            " + %s * interval '1 minute'", minutes,
+        )  # fmt: skip
+        assert queue_review_requests(dry_run=True).appointments == found
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ SCHEDULES = {
     "cleanup-old-jobs/daily": "0 0 * * *",
     "update-analytics/daily": "0 1 * * *",
     "sync-customers/half-hourly": "20,50 * * * *",
+    "send-reminders/hourly": "10 * * * *",
+    "send-review-requests/daily": "0 15 * * *",
 }
 DEPLOYMENTS = {"process-jobs/drain", *SCHEDULES}
 

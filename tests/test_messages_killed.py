@@ -1,4 +1,4 @@
-"""A worker that is killed after a message went out and before that was written down: once more at most, and recorded."""
+"""A worker that is killed after a message went out and before that was written down: once more at most, recorded."""
 
 from __future__ import annotations
 
@@ -71,7 +71,9 @@ def test_killed_between_the_yes_and_its_record_it_goes_out_once_more_and_no_more
     mails.on_accepted, web.answer = lambda: None, lambda asked: Answer()
     # Its lease has run out; two more rounds, the second of which finds nothing to send.
     for _ in range(2):
-        execute("UPDATE background_jobs SET status = 'pending', worker_id = NULL, started_at = NULL, completed_at = NULL")
+        execute(
+            "UPDATE background_jobs SET status = 'pending', worker_id = NULL, started_at = NULL, completed_at = NULL"
+        )
         run_due_jobs(job_type)
 
     assert row_of(job_id)["status"] == "completed"

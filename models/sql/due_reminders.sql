@@ -2,6 +2,7 @@
 -- they are marked: of two runs at once, each takes others.
 SELECT
     appointment.id,
+    appointment.customer_id,
     customer.tier,
     appointment.starts_at,
     appointment.id || ' ' || to_char(appointment.starts_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')

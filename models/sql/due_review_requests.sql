@@ -2,6 +2,7 @@
 -- the latest visit of each customer who was not asked lately. What was begun counts as asked.
 SELECT
     appointment.id,
+    appointment.customer_id,
     customer.tier
 FROM appointments AS appointment
 JOIN customers AS customer ON customer.id = appointment.customer_id
