@@ -97,8 +97,8 @@ class Settings(DashboardSettings):
     internal_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         alias="JOB_QUEUE_INTERNAL_HOSTS",
-        description="Hosts inside the company that jobs may reach over HTTP, host or host:port, separated by commas; "
-        "without it only public addresses.",
+        description="Hosts inside the company that any job may reach over HTTP, customers' webhooks included: host or "
+        "host:port, separated by commas; without it only public addresses.",
     )
     smtp_url: SecretStr | None = Field(
         None,
@@ -358,10 +358,10 @@ class Settings(DashboardSettings):
             raise ValueError("expected three letters such as usd or eur (ISO 4217)")
         return value.lower()
 
-    @field_validator("data_dir")
+    @field_validator("data_dir", "crm_sync_mapping", "crm_sync_folder")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return value.expanduser().absolute() if value is not None else None
 
     @model_validator(mode="after")
     def _one_token_one_right(self) -> Settings:

@@ -112,7 +112,8 @@ def queue_sync(sources: Sequence[Source], *, everything: bool = False) -> list[A
                 "type": "sync_customer_data",
                 "payload": {"source": source, "everything": everything},
                 "priority": PRIORITY,
-                "unique_key": f"sync-customer-data:{source}",
+                # One that reads everything is not the same as one that waits already to read what has changed.
+                "unique_key": f"sync-customer-data:{source}{':everything' if everything else ''}",
             }
             for source in sources
         ]

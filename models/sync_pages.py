@@ -92,7 +92,8 @@ def begin_pass(source: Source, resource: Resource, job_id: str | None, *, everyt
                 statement("begin_sync"), {**key, "job_id": job_id, "anew": anew, "overlap": OVERLAP_SECONDS}
             )
         )
-    return Pass(source, resource, *row)
+    since, cursor, pages, etag, counts, now = row
+    return Pass(source, resource, since, cursor, pages, etag, dict.fromkeys(_COUNTED, 0) | counts, now)
 
 
 def store_page(pass_: Pass, page: Page, etag: str | None) -> Pass:
@@ -120,7 +121,7 @@ def store_page(pass_: Pass, page: Page, etag: str | None) -> Pass:
         inserted = [row[0] for row in connection.execute(_UPSERTS[pass_.resource], _columns(pass_.resource, rows))]
         _note_rejects(connection, pass_, rows, rejects)
         counted = (page.read, sum(inserted), len(inserted) - sum(inserted), 0, len(rejects))
-        counts = {name: pass_.counts.get(name, 0) + add for name, add in zip(_COUNTED, counted, strict=True)}
+        counts = {name: pass_.counts[name] + add for name, add in zip(_COUNTED, counted, strict=True)}
         counts["unchanged"] = counts["read"] - counts["inserted"] - counts["updated"] - counts["rejected"]
         newest = max((row["updated_at"] for row in rows), default=None)
         connection.execute(
@@ -156,7 +157,7 @@ def begin_again(pass_: Pass) -> Pass:
             " WHERE source = %(source)s AND resource = %(resource)s",
             _key(pass_),
         )
-    return replace(pass_, cursor=None, pages=0, etag=None, counts={})
+    return replace(pass_, cursor=None, pages=0, etag=None, counts=dict.fromkeys(_COUNTED, 0))
 
 
 _UPSERTS = {"customers": statement("sync_customers"), "opportunities": statement("sync_opportunities")}

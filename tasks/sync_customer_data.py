@@ -80,7 +80,7 @@ async def _sync(source: CrmSource, everything: bool) -> dict[str, Any]:
                 pass_, total = await asyncio.to_thread(begin_again, pass_), None
             _report(pass_, place, total)
             if not pass_.over and asyncio.get_running_loop().time() - began > STRETCH_SECONDS:
-                raise Snooze(f"{resource}: {pass_.counts.get('read', 0):,} read so far, goes on", seconds=0)
+                raise Snooze(f"{resource}: {pass_.counts['read']:,} read so far, goes on", seconds=0)
         result[resource] = pass_.counts
     return result
 
@@ -102,7 +102,7 @@ def _store(pass_: Pass, page: SourcePage) -> tuple[Pass, int | None]:
 
 
 def _report(pass_: Pass, place: int, total: int | None) -> None:
-    read = pass_.counts.get("read", 0)
+    read = pass_.counts["read"]
     # Nobody knows how many pages are to come where the source does not say: half way, three quarters, ...
     share = 1.0 if pass_.over else min(read / total, 1.0) if total else pass_.pages / (pass_.pages + 1)
     report_progress((place + share) / len(RESOURCES), f"{pass_.resource}: {read:,} read")

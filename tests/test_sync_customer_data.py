@@ -10,11 +10,14 @@ from decimal import Decimal
 from email.utils import format_datetime
 from typing import Any
 
+import hypothesis
 import psycopg
 import pytest
 from crm_api import CrmApi, customer, opportunity
 from crm_rows import add_promotion, execute, rows
 from http_server import Answer, Asked
+from hypothesis import given
+from hypothesis import strategies as st
 from running import until
 from support import job as job_row
 
@@ -23,7 +26,9 @@ from models import database as database_module
 from models import job_queue
 from models.door import InvalidJobError
 from models.services import service_states
-from models.sync import queue_sync
+from models.sync import RESOURCES, Resource, queue_sync
+from models.sync_items import parse_page
+from models.sync_pages import MOST_AHEAD, begin_pass, store_page
 from tasks.services.service import FAILURES_THAT_OPEN
 
 EVERYTHING = "SELECT c::text, c.xmin::text FROM customers c UNION ALL SELECT o::text, o.xmin::text FROM opportunities o"
@@ -119,6 +124,7 @@ def test_an_etag_is_sent_with_the_same_question_and_304_is_nothing_new(api: CrmA
 
     assert ["if-none-match" in asked.headers for asked in api.server.asked] == [True, True]
     assert rows(STATE, "customers")[0][:3] == (False, None, 0)
+    assert rows("SELECT result -> 'customers' FROM background_jobs ORDER BY id DESC LIMIT 1") == [(counts(),)]
     api.customers.append(customer(2))
     assert sync()["result"]["customers"] == counts(read=2, inserted=1, unchanged=1)
 
@@ -249,29 +255,30 @@ def test_an_item_that_moves_to_another_page_or_is_there_twice_is_stored_once_as_
     assert rows("SELECT name FROM customers ORDER BY id") == [("Late",), ("Again",), ("Customer 3",)]
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"", b"<html>", b"[]", b"null", b'{"items": {}}', b'{"items": [], "next": 5}', b'{"items": [], "next": ""}',
-        b'{"items": [], "next": "a\\u0000"}', b'{"items": []', b"\xff\xfe", b'{"items": ' + b"[" * 100_000,
-        json.dumps({"items": [], "next": "x" * 5000}).encode(), b'{"items": [' + b"1," * 6000 + b"1]}",
-        json.dumps({"items": [{"id": str(number)} for number in range(50)], "next": None}).encode(),
-    ],
-)  # fmt: skip
-def test_a_page_that_is_none_fails_the_attempt_and_the_next_one_asks_for_it_again(api: CrmApi, body: bytes) -> None:
+NO_PAGES = [
+    b"", b"<html>", b"[]", b"null", b'{"items": {}}', b'{"items": [], "next": 5}', b'{"items": [], "next": ""}',
+    b'{"items": [], "next": "a\\u0000"}', b'{"items": []', b"\xff\xfe", b'{"items": ' + b"[" * 100_000,
+    json.dumps({"items": [], "next": "x" * 5000}).encode(), b'{"items": [' + b"1," * 6000 + b"1]}",
+    json.dumps({"items": [{"id": str(number)} for number in range(50)], "next": None}).encode(),
+]  # fmt: skip
+
+
+def test_a_page_that_is_none_fails_the_attempt_and_the_next_one_asks_for_it_again(api: CrmApi) -> None:
     api.customers = [customer(number) for number in range(1, 6)]
-    api.before = lambda asked: Answer(body=body) if "cursor" in asked.query else None
-    tried = sync()
-    assert (tried["status"], tried["retry_count"]) == ("pending", 1)
-    assert rows("SELECT count(*) FROM customers") == [(3,)]
-    assert rows(STATE, "customers")[0][:3] == (True, "3", 1)
-    assert "PageError" in rows("SELECT error_class FROM job_failures")[0][0]
+    job_id = job_queue.add_job(type="sync_customer_data", payload={"source": "api"}, max_retries=len(NO_PAGES))
+    for attempt, body in enumerate(NO_PAGES, 1):
+        api.before = lambda asked, body=body: Answer(body=body) if "cursor" in asked.query else None
+        tried = run(job_id)
+        assert (tried["status"], tried["retry_count"]) == ("pending", attempt), body[:100]
+        assert rows("SELECT count(*) FROM customers") == [(3,)]
+        assert rows(STATE, "customers")[0][:3] == (True, "3", 1)
+    assert rows("SELECT DISTINCT error_class FROM job_failures") == [("PageError",)]
 
     api.before = lambda asked: None
-    api.server.asked.clear()
-    done = run(tried["id"])
-    assert done["result"]["customers"] == counts(read=5, inserted=5)
-    assert api.asked[0] == ("customers", None, "3")
+    assert run(job_id)["result"]["customers"] == counts(read=5, inserted=5)
+    assert [cursor for resource, _, cursor in api.asked if resource == "customers"] == [
+        None, *["3"] * (len(NO_PAGES) + 1),
+    ]  # fmt: skip
 
 
 def test_pages_that_go_round_in_circles_are_noticed(api: CrmApi) -> None:
@@ -366,7 +373,36 @@ def test_without_a_source_the_job_says_what_to_set(database: str) -> None:
         assert setting in failed["error_message"]
 
 
-@pytest.mark.parametrize("payload", [{}, {"source": "ftp"}, {"source": "api", "url": "x"}, {"source": ["api"]}])
-def test_payloads_that_name_no_source_are_refused(database: str, payload: dict[str, Any]) -> None:
-    with pytest.raises(InvalidJobError):
-        job_queue.add_job(type="sync_customer_data", payload=payload)
+def test_payloads_that_name_no_source_are_refused(database: str) -> None:
+    for payload in ({}, {"source": "ftp"}, {"source": "api", "url": "x"}, {"source": ["api"]}):
+        with pytest.raises(InvalidJobError):
+            job_queue.add_job(type="sync_customer_data", payload=payload)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(
+        ["2026-03-01T09:30:00Z", "2026-03-01", "c1", "won", "vip", "1e400", "a@b.example", "\0", "\ud800", "0001-01-01"]
+    ),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)  # fmt: skip
+_FIELDS = (
+    "id", "name", "email", "tier", "unsubscribed_at", "created_at", "updated_at", "title", "status", "customer_id",
+    "estimated_value", "expected_close",
+)  # fmt: skip
+
+
+@given(
+    resource=st.sampled_from(RESOURCES), changed=st.lists(st.dictionaries(st.sampled_from(_FIELDS), _JSON), max_size=15)
+)
+@hypothesis.settings(max_examples=60, suppress_health_check=list(hypothesis.HealthCheck))
+def test_whatever_stands_in_the_items_each_is_stored_or_listed(
+    database: str, resource: Resource, changed: list[dict[str, Any]]
+) -> None:
+    usual = customer if resource == "customers" else opportunity
+    items = [usual(number, customer_id=None) | fields for number, fields in enumerate(changed)]
+    pass_ = begin_pass("api", resource, None, everything=True)
+    page = parse_page(resource, json.dumps({"items": items, "next": None}).encode(), latest=pass_.began + MOST_AHEAD)
+    done = store_page(pass_, page, None)
+    assert done.counts["read"] == len(items)
+    assert done.counts["rejected"] == len(page.rejects)

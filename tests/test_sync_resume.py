@@ -286,6 +286,7 @@ def test_a_source_that_waits_or_is_synced_already_is_not_queued_twice(files: Pat
     first, second = queue_sync(["files"]), queue_sync(["files", "api"])
     assert first[0].added and not second[0].added and second[1].added
     assert second[0].id == first[0].id
+    assert queue_sync(["files"], everything=True)[0].added, "it reads more than the one that waits"
 
 
 def flow(**parameters: Any) -> Any:

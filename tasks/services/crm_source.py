@@ -3,14 +3,16 @@
     GET {CRM_SYNC_URL}/customers?limit=500&updated_since=2026-03-01T09:30:00Z&cursor=...
     GET {CRM_SYNC_URL}/opportunities?...                       Authorization: Bearer {CRM_SYNC_TOKEN}
 
-    200  {"items": [...], "next": "..." or null}, perhaps with an ETag     (`models.sync_items` has the items)
+    200  {"items": [...], "next": "..." or null}, perhaps with an ETag; `models.sync_items` says what items are
     304  nothing has changed (only asked for a first page, by If-None-Match)
     410  the cursor is not known any more: the pass begins again
 
 `updated_since` is left out when everything is wanted; `cursor` is the `next` of the page before, and all pages of a
-pass are asked for with the same `updated_since`. What an answer means is decided here: 429, and 503 with Retry-After,
-put the sync off for as long as the source says (an hour at most); other 5xx and silence mean that it is down; 401, 403
-and other 4xx are for good.
+pass are asked for with the same `updated_since`. An ETag is sent back with the same question only, and only that of an
+answer of one page: it speaks of a page, not of those after it.
+
+What an answer means is decided here: 429, and 503 with Retry-After, put the sync off for as long as the source says (an
+hour at most); other 5xx and silence mean that it is down; 401, 403 and other 4xx are for good.
 """
 
 from __future__ import annotations
