@@ -9,16 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import psycopg
 import sqlalchemy.exc
 from cyclopts import App, CycloptsError, Parameter
 
 from deployments import output
+from deployments.operator_commands import register
+from deployments.output import CommandError, Json
 from deployments.prefect_settings import apply_prefect_settings
 from deployments.processes import ChildError
-from models import actions, database, job_queue, lookup, passwords, registry
+from models import database, job_queue, lookup, passwords, registry
 from models.crm_import import CrmImportError
 from models.door import InvalidJobError
 from models.embedded import EmbeddedPostgresError
@@ -31,7 +33,7 @@ app = App(
     help_format="plaintext",
     version="0.1.0",
 )
-Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON instead of a table.")]
+register(app)
 
 #: What a user can mend: shown as one message, without a traceback.
 _PLAIN_ERRORS = (
@@ -46,10 +48,6 @@ _PLAIN_ERRORS = (
     sqlalchemy.exc.OperationalError,
     sqlalchemy.exc.TimeoutError,
 )
-
-
-class CommandError(Exception):
-    """The command could not do what it was asked; its message is for the person who typed it."""
 
 
 @app.command
@@ -145,31 +143,6 @@ def show(job_id: str, /, *, json_: Json = False) -> int:
             [(failure.attempt, failure.failed_at, failure.error_class, failure.message) for failure in failures],
         )
     return 0
-
-
-@app.command
-def retry(*job_ids: str, json_: Json = False) -> int:
-    """Make failed or cancelled jobs pending again, with a fresh retry budget. Exit 1 when some could not be."""
-    why_not = "neither failed nor cancelled, or its unique key is taken"
-    return _act("retried", actions.retry_job, job_ids, why_not, json_)
-
-
-@app.command
-def cancel(*job_ids: str, json_: Json = False) -> int:
-    """Cancel pending or running jobs. Exit 1 when some had ended already."""
-    return _act("cancelled", actions.cancel_job, job_ids, "neither pending nor running", json_)
-
-
-def _act(done: str, action: Any, job_ids: tuple[str, ...], why_not: str, as_json: bool) -> int:
-    if not job_ids:
-        raise CommandError("expected one job id or more, got none")
-    results = {job_id: bool(action(job_id)) for job_id in job_ids}
-    if as_json:
-        output.print_json(results)
-    else:
-        for job_id, ok in results.items():
-            print(f"{job_id}: {done}" if ok else f"{job_id}: not {done} (there is no such job, or it is {why_not})")
-    return 0 if all(results.values()) else 1
 
 
 @app.command

@@ -6,14 +6,21 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, TextIO
+from typing import Annotated, Any, TextIO
 
+from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON instead of a table.")]
+
 #: Into a file or pipe, wide enough for the tables; rich would take 80 columns.
 _PIPE_WIDTH = 140
+
+
+class CommandError(Exception):
+    """The command could not do what it was asked; its message is for the person who typed it."""
 
 
 def _console(stream: TextIO, **options: Any) -> Console:

@@ -12,7 +12,7 @@ from models.reading import fetch
 from models.rescue import LEASE_SECONDS
 from models.sql import statement
 
-__all__ = ["CursorError", "Page", "active_jobs", "audit", "audit_of", "failed_groups", "page", "workers"]
+__all__ = ["MOST_ROWS", "CursorError", "Page", "active_jobs", "audit", "audit_of", "failed_groups", "page", "workers"]
 
 
 def active_jobs(limit: int = 200) -> pd.DataFrame:

@@ -43,13 +43,14 @@ class UnknownJobTypeError(ValueError):
 class ActionResult:
     """How many it was done to, how many were passed over, and both in words: "48 retried, 2 were already running".
 
-    With an `action_id`, `undo` takes back what has not started.
+    With an `action_id`, `undo` takes back what has not started. `ids`: the jobs it was done to, where ids were given.
     """
 
     done: int
     skipped: int
     text: str
     action_id: str | None = None
+    ids: tuple[str, ...] = ()
 
 
 def retry(ids: Sequence[str], actor: Actor) -> ActionResult:
@@ -222,7 +223,7 @@ def _result(
     for status, jobs in _statuses(left):
         one, many = _SKIPPED[status]
         texts.append(f"{jobs:,} {reasons.get(status or '') or (one if jobs == 1 else many)}")
-    return ActionResult(len(done), len(left), ", ".join(texts), action_id)
+    return ActionResult(len(done), len(left), ", ".join(texts), action_id, tuple(done))
 
 
 def _statuses(ids: set[str]) -> list[tuple[str | None, int]]:

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("database")
 
 COMMANDS = (
     *("demo", "up", "worker", "drain", "types", "add", "list", "show"),
-    *("retry", "cancel", "stats", "import-crm", "migrate", "password"),
+    *("retry", "cancel", "undo", "groups", "pause", "resume", "limit", "stats", "import-crm", "migrate", "password"),
 )
 
 
