@@ -7,6 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard import state
+from dashboard.components import account
 
 _PAGES = Path(__file__).resolve().parent / "app_pages"
 
@@ -32,6 +33,7 @@ def main() -> None:
     st.set_page_config(page_icon="🧹")
     with st.sidebar:
         _live()
+        account.show()
     page.run()
 
 

@@ -304,7 +304,7 @@ def demo() -> int:
 
 @app.command
 def up() -> int:
-    """Start database, Prefect server, work pool, deployments and a worker, and stay until Ctrl-C."""
+    """Start database, Prefect server, deployments, workers and dashboard, and stay until Ctrl-C."""
     from deployments.up import run_up
 
     return run_up()

@@ -50,6 +50,11 @@ class Child:
             )
 
     @property
+    def pid(self) -> int | None:
+        """None when it was never started."""
+        return self._process.pid if self._process is not None else None
+
+    @property
     def exit_code(self) -> int | None:
         """None while it runs (or was never started)."""
         return self._process.poll() if self._process is not None else None

@@ -10,15 +10,22 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
+import httpx
+
+from deployments.dashboard_server import STOP_SECONDS, DashboardServer
+from deployments.dashboard_server import USUAL_PORT as DASHBOARDS_PORT
 from deployments.output import console
 from deployments.prefect_server import USUAL_PORT, PrefectServer, log_folder
-from deployments.processes import Child, ChildError
+from deployments.processes import Child, ChildError, wait_until
 from deployments.worker_command import drain_workers
 from models import database
 from models.settings import PROJECT_ROOT, settings
 
 WORK_POOL = "process-pool"
+WORKER, PREFECT_WORKER = "worker", "prefect-worker"
 TURN_SECONDS = 0.5
+#: A worker is there in 5 s, and in much more while a demo has the other cores.
+START_SECONDS = 120.0
 #: What died is started again after this long, so that a broken set-up does not spin.
 RESTART_SECONDS = 3.0
 
@@ -46,11 +53,17 @@ def run_up() -> int:
         _say_port(server)
         server.wait()
         _deploy(server)
-        children = _workers(server)
-        for child in children:
+        dashboard = DashboardServer(server)
+        children = [dashboard.child, *_workers(server, dashboard)]
+        for child in reversed(children):
             child.start()
+        for child in children[1:]:
+            wait_until(_ready[child.name](child, server), child=child, timeout=START_SECONDS, what=child.name)
+        console.print(f"workers       ready: {settings().concurrency} batches at once", highlight=False)
+        _say_dashboards_port(dashboard)
+        dashboard.wait()
         _on_signals(note)
-        console.print(_welcome(server), highlight=False)
+        console.print(_welcome(server, dashboard), highlight=False)
         _watch([*children, *([server.child] if server.child else [])], received)
     finally:
         _on_signals(note)  # a second Ctrl-C does not leave half of it running
@@ -96,28 +109,57 @@ def _deploy(server: PrefectServer) -> None:
             raise ChildError(f"`prefect {' '.join(arguments)}` failed:\n{(done.stdout + done.stderr)[-2000:]}")
 
 
-def _workers(server: PrefectServer) -> list[Child]:
+def _say_dashboards_port(dashboard: DashboardServer) -> None:
+    if dashboard.port != DASHBOARDS_PORT:
+        console.print(
+            f"              port {DASHBOARDS_PORT} is taken; the dashboard uses {dashboard.port}", highlight=False
+        )
+
+
+def _workers(server: PrefectServer, dashboard: DashboardServer) -> list[Child]:
     commands = {
-        "worker": [sys.executable, "-m", "deployments.cli", "worker"],
-        "prefect-worker": [
+        PREFECT_WORKER: [
             sys.executable, "-m", "prefect", "worker", "start",
             "--pool", WORK_POOL, "--type", "process", "--install-policy", "never",
         ],
+        WORKER: [sys.executable, "-m", "deployments.cli", "worker"],
     }
+    environment = {**server.environment, **dashboard.environment}
     return [
-        Child(
-            name, command, log=log_folder() / f"{name}.log", environment=server.environment, folder=PROJECT_ROOT
-        )
+        Child(name, command, log=log_folder() / f"{name}.log", environment=environment, folder=PROJECT_ROOT)
         for name, command in commands.items()
     ]
 
 
-def _welcome(server: PrefectServer) -> str:
+def _worker_is_ready(child: Child, server: PrefectServer) -> Callable[[], bool]:
+    def ready() -> bool:
+        with database.transaction() as connection:
+            sql = "SELECT 1 FROM workers WHERE pid = %s AND host = %s AND stopped_at IS NULL"
+            return connection.execute(sql, [child.pid, os.uname().nodename]).fetchone() is not None
+
+    return ready
+
+
+def _prefect_worker_is_ready(child: Child, server: PrefectServer) -> Callable[[], bool]:
+    def ready() -> bool:
+        try:
+            answer = httpx.post(f"{server.api_url}/work_pools/{WORK_POOL}/workers/filter", json={}, timeout=5)
+        except httpx.HTTPError:
+            return False
+        return answer.is_success and any(worker["status"] == "ONLINE" for worker in answer.json())
+
+    return ready
+
+
+_ready = {WORKER: _worker_is_ready, PREFECT_WORKER: _prefect_worker_is_ready}
+
+
+def _welcome(server: PrefectServer, dashboard: DashboardServer) -> str:
     return (
+        f"\nDashboard     {dashboard.url}\n"
+        f"API           {dashboard.api_docs_url}\n"
         f"Prefect UI    {server.ui_url}\n"
-        f"job worker    {settings().concurrency} batches at once, up to {settings().batch_size} jobs each\n"
-        f"work pool     {WORK_POOL}: process-jobs/drain, process-opportunities/hourly, cleanup-old-jobs/daily,\n"
-        "              send-reminders/hourly, send-review-requests/daily\n"
+        f"\nschedules     {dashboard.url}/schedules, on the work pool {WORK_POOL}\n"
         f"logs          {log_folder()}\n"
         "\nTry, in another terminal:\n"
         "  .venv/bin/jobs stats\n"
@@ -151,13 +193,13 @@ def _down(server: PrefectServer, children: list[Child]) -> None:
     if children:
         console.print("\nstopping: running jobs may end first ...")
     for child in children:
-        if child.name == "prefect-worker" and child.running:
+        if child.name == PREFECT_WORKER and child.running:
             # It would end its flow runs at once on SIGTERM; asked through the database they end by themselves.
             _drain()
     for child in children:
         child.terminate()
     for child in children:
-        child.stop(grace=settings().grace_period + 10)
+        child.stop(grace=STOP_SECONDS if child.name == "dashboard" else settings().grace_period + 10)
     server.stop()
     database.dispose()
     if children:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
 
+from deployments.dashboard_server import USUAL_PORT as DASHBOARDS_PORT
+from deployments.ports import is_free
 from deployments.prefect_server import USUAL_PORT
 from tests.running import Process, Rows, occupied, process, until
 
@@ -18,13 +22,35 @@ def _descendants(child: Process) -> list[psutil.Process]:
     return psutil.Process(child.pid).children(recursive=True)
 
 
-def _worker(child: Process) -> psutil.Process | None:
+def _part(child: Process, *words: str) -> psutil.Process | None:
+    """The one of its processes that has these words on its command line."""
     for process_ in _descendants(child):
         # One that has just died has no command line any more.
         with suppress(psutil.Error):
-            if process_.cmdline()[-2:] == ["deployments.cli", "worker"]:
+            if set(words) <= set(process_.cmdline()):
                 return process_
     return None
+
+
+def _worker(child: Process) -> psutil.Process | None:
+    return _part(child, "deployments.cli", "worker")
+
+
+def _dashboard(child: Process) -> psutil.Process | None:
+    return _part(child, "streamlit", "run")
+
+
+def _answers(url: str) -> bool:
+    with suppress(httpx.HTTPError):
+        return httpx.get(url, timeout=5).status_code == 200
+    return False
+
+
+def _line(child: Process, name: str) -> str:
+    """The link that was printed behind this name."""
+    found = re.search(rf"^{name} +(http\S+)$", child.output, re.MULTILINE)
+    assert found, child.output
+    return found[1]
 
 
 def _get(url: str, body: dict[str, Any]) -> list[dict[str, Any]]:
@@ -35,7 +61,7 @@ def _get(url: str, body: dict[str, Any]) -> list[dict[str, Any]]:
 def test_the_stack_comes_up_replaces_what_dies_and_goes_down_in_order(database: str, tmp_path: Path) -> None:
     rows = Rows(database)
     up = process("-m", "deployments.cli", "up", JOB_QUEUE_DATA_DIR=str(tmp_path / "data"))
-    with occupied(USUAL_PORT), up as child:
+    with occupied(USUAL_PORT), occupied(DASHBOARDS_PORT), up as child:
         until(lambda: "Ctrl-C stops everything" in child.output or not child.running, seconds=240, what="the stack")
         assert child.running, child.output
         assert f"port {USUAL_PORT} is taken; using" in child.output
@@ -57,9 +83,21 @@ def test_the_stack_comes_up_replaces_what_dies_and_goes_down_in_order(database: 
         second = rows.one(sql)
         until(lambda: completed(second), what="the job after the worker was replaced")
 
+        dashboard = _line(child, "Dashboard")
+        assert f"port {DASHBOARDS_PORT} is taken; the dashboard uses {dashboard.rpartition(':')[2]}" in child.output
+        for url in (dashboard, _line(child, "API"), _line(child, "Prefect UI"), f"{dashboard}/_stcore/health"):
+            assert _answers(url), url
+        assert httpx.get(f"{dashboard}/api/nothing").json()["status"] == 404
+        looked_at = until(lambda: _dashboard(child), what="the dashboard")
+        looked_at.kill()
+        until(lambda: (found := _dashboard(child)) is not None and found.pid != looked_at.pid, what="another dashboard")
+        until(lambda: _answers(f"{dashboard}/_stcore/health"), what="the dashboard after it was replaced")
+
         left = _descendants(child)
         child.send(signal.SIGINT)
         assert child.exit_code(within=90) == 0, child.output
         assert child.output.rstrip().endswith("stopped")
         assert not [process_ for process_ in left if process_.is_running()]
+        for url in (dashboard, api):
+            assert is_free(int(urlsplit(url).port or 0)), url
     rows.close()
