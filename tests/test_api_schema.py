@@ -20,7 +20,7 @@ from models import registry
 
 SLOW = os.environ.get("SLOW_TESTS") == "1"
 #: Requests for each endpoint and phase; how many it makes of it depends on what there is to vary.
-EXAMPLES = 1600 if SLOW else 15
+EXAMPLES = 900 if SLOW else 15
 LEAST = 10_000 if SLOW else 300
 
 CONFIG = f"""
@@ -30,6 +30,16 @@ bearer = "{OPERATOR}"
 bearer = "{VIEWER}"
 [auth.openapi.cronSecret]
 bearer = "{CRON}"
+
+# All checks, but for two: that a type is unknown, or a cursor nobody's, no schema can say; and in a query all is text,
+# also what was meant to be a wrong true.
+[checks]
+positive_data_acceptance.enabled = false
+
+[[operations]]
+include-method = "GET"
+checks.negative_data_rejection.enabled = false
+checks.positive_data_acceptance.enabled = false
 """
 
 
@@ -51,9 +61,8 @@ def test_no_request_gets_a_500_or_an_answer_that_is_not_described(url: str, tmp_
     (tmp_path / "schemathesis.toml").write_text(CONFIG)
     run = subprocess.run(
         [
-            sys.executable, "-m", "schemathesis.cli", "run", f"{url}/api/openapi.json", "--checks", "all",
-            # That a type is unknown, or a cursor nobody's, no schema can say.
-            "--exclude-checks", "positive_data_acceptance", "--max-examples", str(EXAMPLES), "--continue-on-failure",
+            sys.executable, "-m", "schemathesis.cli", "run", f"{url}/api/openapi.json",
+            "--max-examples", str(EXAMPLES), "--continue-on-failure",
             # The same requests each time, but for the long run; the first to add a job waits for Prefect's import.
             *([] if SLOW else ["--seed", "20260124"]), "--request-timeout", "60", "--no-color",
         ],
