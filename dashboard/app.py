@@ -11,10 +11,9 @@ from pathlib import Path
 
 import streamlit as st
 from starlette.middleware import Middleware
-from starlette.routing import Mount
 
 from dashboard import access, oidc, sign_in
-from dashboard.api import create_api
+from dashboard.api import mounted
 from dashboard.guard import Guard
 from models import database
 from models.settings import settings
@@ -41,7 +40,7 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
 # Streamlit finds the application by this very assignment, and starts it with uvicorn.
 app = st.App(
     Path(__file__).resolve().with_name("pages.py"),
-    routes=[Mount("/api", app=create_api()), *sign_in.routes()],
+    routes=[mounted(), *sign_in.routes()],
     middleware=[Middleware(Guard)],
     lifespan=lifespan,
     secrets=oidc.secrets(),
