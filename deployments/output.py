@@ -73,6 +73,8 @@ def duration(seconds: float | None) -> str:
     """Seconds for people: 12 ms, 3.4 s, 2 min 5 s."""
     if seconds is None:
         return ""
+    if 0 < seconds < 0.001:
+        return "under 1 ms"
     if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 100:
