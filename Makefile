@@ -14,7 +14,7 @@ TEST_PROCESSES ?= 2
 
 help:
 	@echo 'make demo    run the main job on a sample CRM, from nothing to the last e-mail, and show what happened'
-	@echo 'make up      start database, Prefect server, deployments and worker, and stay until Ctrl-C'
+	@echo 'make up      start database, Prefect server, deployments, workers and dashboard, and stay until Ctrl-C'
 	@echo 'make test    the tests (TESTS="tests/test_x.py -k name" for some of them)'
 	@echo 'make lint    linter, type checker, import rules'
 	@echo 'make bench   the measurements of the README, on this machine'

@@ -168,7 +168,8 @@ def _mails() -> list[Path]:
 
 def _next_steps() -> str:
     return (
-        "  make up                               the stack stays: Prefect UI, schedules, a worker\n"
+        "  make up                               the stack stays: dashboard, Prefect UI, schedules, workers\n"
+        "  .venv/bin/streamlit run dashboard/app.py    the dashboard alone, on http://localhost:8501\n"
         "  .venv/bin/jobs stats                  the queue in numbers\n"
         "  .venv/bin/jobs list --status completed --limit 5\n"
         f"  {_outbox()}    the e-mails"

@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -346,8 +345,3 @@ def test_a_password_in_the_place_of_its_hash_is_refused_and_not_shown(configure:
 def test_a_short_password_gets_no_hash() -> None:
     with pytest.raises(ValueError, match="expected a password of 12 to 1024 characters, got 5"):
         password_hash("short")
-
-
-def test_the_fonts_and_the_application_are_where_streamlit_looks_from_anywhere() -> None:
-    folder = Path(access.__file__).parent
-    assert (folder / ".streamlit" / "config.toml").is_file() and (folder / "app.py").is_file()

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+from models.settings import PROJECT_ROOT
 
 CONFIG: dict[str, Any] = tomllib.loads(
     (Path(__file__).parents[1] / "dashboard" / ".streamlit" / "config.toml").read_text(encoding="utf-8")
@@ -70,3 +75,18 @@ def test_nothing_of_the_theme_comes_from_the_internet() -> None:
     fonts = [value for name, value in CONFIG["theme"].items() if "ont" in name and isinstance(value, str)]
     assert fonts and not [font for font in fonts if "//" in font]
     assert CONFIG["browser"]["gatherUsageStats"] is False
+
+
+def test_the_configuration_is_found_under_uvicorn_from_any_folder(tmp_path: Path) -> None:
+    look = (
+        "import dashboard.app; from streamlit import config\n"
+        "print([config.get_option(name) for name in ('theme.light.primaryColor', 'browser.gatherUsageStats')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", look],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(PROJECT_ROOT), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == str([CONFIG["theme"]["light"]["primaryColor"], False]), done.stderr
