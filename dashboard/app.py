@@ -37,6 +37,8 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
         database.dispose()
 
 
+logging.getLogger("uvicorn.access").addFilter(oidc.keep_out_of_log)
+
 # Streamlit finds the application by this very assignment, and starts it with uvicorn.
 app = st.App(
     Path(__file__).resolve().with_name("pages.py"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -63,6 +64,18 @@ def actor_of(claims: Mapping[str, Any]) -> Actor | None:
     """Who that is here; None for somebody who may not even look."""
     role = _role_of(claims)
     return None if role is None else Actor(_name_of(claims), role)
+
+
+def keep_out_of_log(record: logging.LogRecord) -> bool:
+    """A filter for uvicorn's log of requests: the queries of these paths are worth a sign-in for a while."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(_without_query(part) if isinstance(part, str) else part for part in record.args)
+    return True
+
+
+def _without_query(part: str) -> str:
+    path, mark, _ = part.partition("?")
+    return f"{path}?..." if mark and path in PATHS else part
 
 
 def _role_of(claims: Mapping[str, Any]) -> Role | None:
