@@ -295,3 +295,11 @@ def flow(**parameters: Any) -> Any:
 
     with disable_run_logger():
         return sync_customers.fn(**parameters)
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_the_flow_syncs_and_says_what_came_of_it(api: CrmApi) -> None:
+    api.customers, api.opportunities = [customer(1)], [opportunity(1)]
+    done = sync_customers(drain_seconds=60)
+    assert done["sources"]["api"]["status"] == "completed"
+    assert done["sources"]["api"]["result"]["opportunities"]["inserted"] == 1
