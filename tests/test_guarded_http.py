@@ -321,6 +321,15 @@ def test_a_bomb_does_not_go_off(server: HttpServer, configure: Any) -> None:
         ask(server.url)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
 
+    def more() -> Iterator[bytes]:
+        yield gzip.compress(b"all there is")
+        while not server.over.is_set():
+            yield bytes(65_536)
+
+    server.answer = lambda asked: Answer(body=more(), headers={"Content-Encoding": "gzip"})
+    with pytest.raises(AnswerRefusedError, match="at most 1,000,000 bytes"):
+        ask(server.url)
+
     for other in ("br", "gzip, gzip", "compress"):
         server.answer = lambda asked, other=other: Answer(body=bomb, headers={"Content-Encoding": other})
         with pytest.raises(AnswerRefusedError, match="packed with gzip or deflate"):

@@ -46,23 +46,30 @@ class BoundedBody(httpx.AsyncByteStream):
         self._deadline = deadline
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        total = 0
+        total = taken = 0
         pieces = aiter(self._raw)
         while True:
             async with asyncio.timeout_at(self._deadline):
                 packed = await anext(pieces, None)
             if packed is None:
                 break
+            taken += len(packed)
+            # Behind the end of what is packed there can be more, for ever; packing adds a few bytes at most.
+            if taken > self._most + _PIECE:
+                raise self._too_long()
             for piece in self._unpack(packed) if self._unpack else (packed,):
                 total += len(piece)
                 if total > self._most:
-                    raise AnswerRefusedError(f"expected an answer of at most {self._most:,} bytes, got a longer one")
+                    raise self._too_long()
                 yield piece
         if self._unpack is not None and not self._unpack.whole:
             raise BodyCutError("the packed answer ends too early")
 
     async def aclose(self) -> None:
         await self._raw.aclose()
+
+    def _too_long(self) -> AnswerRefusedError:
+        return AnswerRefusedError(f"expected an answer of at most {self._most:,} bytes, got a longer one")
 
 
 def known_encoding(header: str) -> str:
