@@ -13,7 +13,8 @@ from models.settings import settings
 from models.unsubscribe import unsubscribe_link
 from tasks import Cache, Payload, PermanentError, processor, stage
 from tasks.services.mail import Mail, company_name, recipient, send_once
-from tasks.services.render import render
+from tasks.services.messages import worded
+from tasks.services.render import percent, render
 
 #: Waiting for a connection counts too: fifty mails at once over five connections to a server that takes 5 s for each.
 TIMEOUT_SECONDS = 120.0
@@ -54,7 +55,7 @@ async def send_promotion(payload: PromotionPayload) -> dict[str, str]:
     skipped = _why_not(payload, found, promotion)
     if skipped is None:
         key = promotion_key(payload.customer_id, payload.promotion_id)
-        if await send_once(key, _mail(payload, found, promotion)):
+        if await send_once(key, await _mail(payload, found, promotion)):
             return {"message_id": key.id}
         skipped = "already sent"
     return {"skipped": skipped}
@@ -77,8 +78,19 @@ def _why_not(payload: PromotionPayload, found: PromotionMail, promotion: Promoti
     return None
 
 
-def _mail(payload: PromotionPayload, found: PromotionMail, promotion: PromotionText) -> Mail:
-    name, subject = (found.name or "").strip(), promotion.subject
+async def _mail(payload: PromotionPayload, found: PromotionMail, promotion: PromotionText) -> Mail:
+    name = (found.name or "").strip()
+    discount = promotion.discount_percent if found.discount_percent is None else found.discount_percent
+    subject, body = await worded(
+        "promotion",
+        {
+            "customer_name": name,
+            "company": company_name(),
+            "title": promotion.subject,
+            "body": promotion.body,
+            "discount": percent(discount) if discount else "",
+        },
+    )
     query = {"promotion": payload.promotion_id}
     if found.offer_id is not None:
         query["offer"] = found.offer_id
@@ -87,9 +99,9 @@ def _mail(payload: PromotionPayload, found: PromotionMail, promotion: PromotionT
         "promotion",
         customer_name=name,
         title=subject,
-        body=promotion.body,
+        body=body,
         amount=found.amount,
-        discount=promotion.discount_percent if found.discount_percent is None else found.discount_percent,
+        discount=discount,
         link=f"{settings().public_url}/?{urlencode(query)}",
         unsubscribe_link=unsubscribe,
         company=company_name(),

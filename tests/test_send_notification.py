@@ -19,7 +19,7 @@ from models.apprise_urls import apprise_urls, phone_template
 from models.settings import SettingsError, settings
 from tasks import PermanentError, Snooze
 from tasks.context import CurrentJob, running_job
-from tasks.services.notify import SEVERITIES, NotifyDownError, NotifyRefusedError, hand_over, place_of
+from tasks.services.notify import AT_ONCE, SEVERITIES, NotifyDownError, NotifyRefusedError, hand_over, place_of
 from tasks.services.staff import PartlyToldError
 from tests.running import unused_port
 from tests.support import job as row_of
@@ -191,6 +191,22 @@ def test_when_no_place_answers_the_type_is_held_and_no_attempt_is_spent(web: Htt
     assert rows("SELECT breaker FROM services WHERE service = 'notify'") == [("open",)]
     spent = [row_of(job_id)["retry_count"] for job_id in jobs]
     assert sum(spent) == 5 and {row_of(job_id)["status"] for job_id in jobs} == {"pending"}
+
+
+def test_a_service_that_hangs_is_asked_a_few_times_at_once_and_then_left_alone(
+    web: HttpServer, configure: Any
+) -> None:
+    """Those that wait for their turn meanwhile are put off when it comes: no attempt of theirs is spent."""
+    configure(NOTIFY_URLS=f"json://{web.host}/one?rto=0.3")
+    web.answer = lambda asked: (web.over.wait(20), Answer())[1]
+    payload = {"audience": "staff", "title": "t", "body": "b"}
+    jobs = [job_queue.add_job(type="send_notification", payload=payload) for _ in range(20)]
+
+    run_due_jobs("send_notification")
+
+    spent = sum(row_of(job_id)["retry_count"] for job_id in jobs)
+    assert 5 <= spent < 5 + AT_ONCE
+    assert len(web.asked) < 5 + AT_ONCE
 
 
 def test_a_customer_is_told_by_the_customers_channel(web: HttpServer, configure: Any) -> None:

@@ -129,6 +129,21 @@ def test_stored_text_is_no_html() -> None:
     assert "&lt;script&gt;" in html and "Anna &lt;b&gt;&amp;" in html
 
 
+def test_staff_words_promotions_anew_and_what_is_stored_in_them_is_still_data() -> None:
+    add_customer(name="Anna")
+    add_promotion(subject="Spring {{ 7*7 }}", body="Clean {{ body }} carpets.", discount="12.50")
+    execute(
+        "INSERT INTO message_templates (name, subject, body) VALUES"
+        " ('promotion', '{{ company }}: {{ title }}', 'For {{ customer_name }}, {{ discount }}:\n\n{{ body }}')"
+    )
+
+    asyncio.run(job())
+
+    (mail,) = mails_in_outbox()
+    assert mail["Subject"] == "Dirt Free: Spring {{ 7*7 }}"
+    assert "For Anna, 12.5%:\r\n\r\nClean {{ body }} carpets." in texts(mail)[0]
+
+
 @pytest.mark.parametrize(
     ("customer", "promotion", "opportunity", "message"),
     [

@@ -15,7 +15,7 @@ from flows.testing import run_due_jobs
 from models import InvalidJobError, job_queue, registry
 from models.reviews import ReviewAnswer, record_review
 from models.unsubscribe import unsubscribe
-from tasks import PermanentError
+from tasks import PermanentError, Snooze
 from tasks.services.smtp import SmtpError
 from tests.support import job as row_of
 
@@ -134,6 +134,19 @@ def test_what_was_refused_for_good_does_not_count_as_asked(mails: MailServer) ->
     mails.on_recipient = lambda envelope: None
 
     assert "message_id" in run("a2")
+
+
+def test_what_was_not_even_tried_does_not_count_as_asked(mails: MailServer) -> None:
+    add_appointment("a2", status="completed")
+    mails.stop()
+    for _ in range(5):
+        with pytest.raises(SmtpError):
+            run()
+    execute("DELETE FROM messages")
+
+    with pytest.raises(Snooze):
+        run()
+    assert messages() == []
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 from models.signing import derived_key
 from tasks.errors import PermanentError, ServiceDownError
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 #: For the connection, and again for the answer; a URL may ask for less, not for more.
 ANSWER_SECONDS = 10.0
+#: `asyncio.to_thread` has six threads on a machine of two cores, and others need some.
+AT_ONCE = 4
 #: Of title and body; more is not read on any of these services.
 TITLE_LIMIT, BODY_LIMIT = 250, 4_000
 SEVERITIES = {"info": "info", "success": "success", "warning": "warning", "critical": "failure"}
@@ -43,6 +46,12 @@ class NotifyDownError(ServiceDownError):
 
 class NotifyRefusedError(PermanentError):
     """The place refused the text for good, or the URL is none that Apprise knows."""
+
+
+def turn() -> asyncio.Semaphore:
+    """To be waited for before a service's breaker is asked: a few calls at once, as each takes a thread for seconds."""
+    loop = asyncio.get_running_loop()
+    return _turns.setdefault(loop, asyncio.Semaphore(AT_ONCE))
 
 
 async def hand_over(url: str, what: str, *, title: str, body: str, severity: str = "info") -> None:
@@ -147,6 +156,7 @@ def _asset() -> AppriseAsset:
     )
 
 
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 _heard: ContextVar[list[str] | None] = ContextVar("heard", default=None)
 
 

@@ -10,7 +10,7 @@ from models.messages import MessageKey
 from models.settings import settings
 from tasks.errors import PermanentError
 from tasks.services.delivery import deliver_alone
-from tasks.services.notify import hand_over
+from tasks.services.notify import hand_over, turn
 from tasks.services.service import Service
 
 #: Ten parts of 160: what services take as one message.
@@ -48,7 +48,7 @@ async def send_sms_once(key: MessageKey, phone: str | None, text: str) -> bool:
     url = template.get_secret_value().replace(PHONE, quote(number, safe=""))
 
     async def send() -> None:
-        async with sms.call():
+        async with turn(), sms.call():
             await hand_over(url, "SMS_URL", title="", body=text)
 
     return await deliver_alone(key, "sms", send)

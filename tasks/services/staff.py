@@ -10,7 +10,7 @@ from models.notifications import begin_telling, record_told, told
 from models.settings import settings
 from tasks.context import stage
 from tasks.errors import PermanentError, ServiceDownError
-from tasks.services.notify import hand_over, place_of, target_of
+from tasks.services.notify import hand_over, place_of, target_of, turn
 from tasks.services.service import Service
 
 notify = Service("notify")
@@ -56,9 +56,9 @@ async def tell_staff(job_id: str, *, title: str, body: str, severity: str) -> To
 
 
 async def _tell(job_id: str, number: int, target: str, url: str, title: str, body: str, severity: str) -> None:
-    place = await place_of(url)
-    await begin_telling(job_id, target, place)
-    async with notify.call():
+    async with turn(), notify.call():
+        place = await place_of(url)
+        await begin_telling(job_id, target, place)
         await hand_over(url, f"{place} (number {number} of NOTIFY_URLS)", title=title, body=body, severity=severity)
     with stage("record"):
         await record_told(job_id, target)

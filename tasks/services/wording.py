@@ -26,10 +26,9 @@ from tasks.services.render import money, percent
 #: What a template's values are; None counts as empty.
 Value = str | int | Decimal | date | datetime | None
 
-#: Characters: of a template, of one value in it, and of what comes out.
+#: Characters of a template, and of what comes out with its values in it.
 SOURCE_LIMIT = 10_000
-VALUE_LIMIT = 5_000
-OUTPUT_LIMIT = 50_000
+OUTPUT_LIMIT = 100_000
 #: Choices inside each other; an `elif` counts as one inside the `if` before it.
 DEPTH_LIMIT = 20
 
@@ -190,7 +189,7 @@ def _shown(name: str, part: _Name, value: Value) -> str:
         if not isinstance(value, expected) and value is not None:
             raise _refused(name, None, f"the filter {filter_} does not fit {part.name}, which is {value!r:.60}")
         value = None if value is None else apply(value)
-    return _text(value)[:VALUE_LIMIT]
+    return _text(value)
 
 
 def _text(value: Value) -> str:
