@@ -71,6 +71,9 @@ POLICIES = (
         "NOT EXISTS (SELECT FROM background_jobs AS job WHERE job.id = notifications.job_id"
         " AND job.status IN ('pending', 'processing'))",
     ),
+    # What people retried, and how to undo it; who did it stays in the audit log.
+    Policy("bulk_actions", "bulk_actions", "started_at", 90, 7, "state NOT IN ('running', 'undoing')"),
+    Policy("retried_jobs", "retried_jobs", "retried_at", DAYS_KEPT, 7),
 )  # fmt: skip
 
 

@@ -209,6 +209,18 @@ class Settings(DashboardSettings):
         description="For demonstrations only: share of attempts at which the outbox fails, never a job's last one.",
     )
 
+    report_dir: Path | None = Field(
+        None,
+        alias="REPORT_DIR",
+        description="Folder of the reports, one that all workers share; without it, reports in the data folder.",
+    )
+    reports_kept: int = Field(
+        60, ge=1, le=10_000, alias="REPORTS_KEPT", description="Reports that are kept; the oldest go first."
+    )
+    report_days_kept: int = Field(
+        400, ge=1, le=3650, alias="REPORT_DAYS_KEPT", description="Days after which a report goes in any case."
+    )
+
     @field_validator("modules", "internal_hosts", mode="before")
     @classmethod
     def _split_list(cls, value: object) -> object:
@@ -358,7 +370,7 @@ class Settings(DashboardSettings):
             raise ValueError("expected three letters such as usd or eur (ISO 4217)")
         return value.lower()
 
-    @field_validator("data_dir", "crm_sync_mapping", "crm_sync_folder")
+    @field_validator("data_dir", "report_dir", "crm_sync_mapping", "crm_sync_folder")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value is not None else None

@@ -8,11 +8,12 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from models import vacuum
+from models import metrics, vacuum
 from models.deletion import CHUNK_ROWS, delete_old_jobs, delete_old_rows
 from models.merging import merge_minutes
 from models.retention import DAYS_KEPT, MOST_DAYS, POLICIES, checked_keep, days_by_status
 from tasks import Payload, processor, report_progress
+from tasks.services import report_files
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +46,8 @@ def cleanup_old_data(payload: CleanupPayload) -> dict[str, Any]:
 
     Minutes of the roll-up older than 48 h are merged into hours, which are kept 13 months like the audit log; totals
     come from the roll-up and so outlive the jobs. Each chunk is a transaction of its own: interrupted, it has done a
-    part, and the next run goes on. The result has the rows by table, and the command for each table that lost so much
-    that it should be vacuumed.
+    part, and the next run goes on. Old reports are removed. The result has the rows by table, and the command for each
+    table that lost so much that it should be vacuumed.
     """
     before = vacuum.row_estimates()
     deleted, by_status = _delete_jobs(payload)
@@ -58,11 +59,14 @@ def cleanup_old_data(payload: CleanupPayload) -> dict[str, Any]:
         for rows in delete_old_rows(policy, payload.keep.get(policy.name), chunk_rows=payload.chunk_rows):
             deleted[policy.table] += rows
             report_progress(share, f"{deleted[policy.table]:,} rows of {policy.name} deleted")
+    report_files.sweep()
+    reports = report_files.prune(metrics.database_now())
     return {
         "jobs": deleted["background_jobs"],
         "jobs_by_status": by_status,
         "deleted": dict(deleted),
         "minutes_merged": merged,
+        "reports_removed": len(reports),
         **_vacuum(deleted, before, payload.vacuum),
     }
 

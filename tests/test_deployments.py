@@ -22,6 +22,7 @@ SCHEDULES = {
     "sync-customers/half-hourly": "20,50 * * * *",
     "send-reminders/hourly": "10 * * * *",
     "send-review-requests/daily": "0 15 * * *",
+    "weekly-report/weekly": "0 5 * * 1",
 }
 DEPLOYMENTS = {"process-jobs/drain", *SCHEDULES}
 
