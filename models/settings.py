@@ -208,7 +208,6 @@ class Settings(DashboardSettings):
         alias="JOB_QUEUE_DEMO_MAIL_FAILURES",
         description="For demonstrations only: share of attempts at which the outbox fails, never a job's last one.",
     )
-
     report_dir: Path | None = Field(
         None,
         alias="REPORT_DIR",
