@@ -24,7 +24,7 @@ def folder(configure: Any, tmp_path: Path) -> Path:
 
 
 def jobs() -> list[tuple[str, str]]:
-    return rows("SELECT job_type, status FROM background_jobs WHERE id NOT LIKE 'old%' ORDER BY id")
+    return rows("SELECT job_type, status FROM background_jobs WHERE NOT starts_with(id, 'old') ORDER BY id")
 
 
 def test_a_rehearsal_says_what_would_be_done_and_queues_nothing(folder: Path) -> None:
