@@ -73,8 +73,6 @@ POLICIES = (
     ),
     # What people retried, and how to undo it; who did it stays in the audit log.
     Policy("bulk_actions", "bulk_actions", "started_at", 90, 7, "state NOT IN ('running', 'undoing')"),
-    # An item that is seen again is listed again; these are gone from the source, or never came back.
-    Policy("crm_sync_rejects", "crm_sync_rejects", "last_seen", 90, 7),
     Policy("retried_jobs", "retried_jobs", "retried_at", DAYS_KEPT, 7),
 )  # fmt: skip
 
