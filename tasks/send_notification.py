@@ -30,8 +30,9 @@ class NotificationPayload(Payload):
 
 
 @processor(
-    retries=4,
-    retry_delay_seconds=exponential_backoff(4),
+    # 5, 10, 20 s, ...: five minutes in all; later nobody needs it.
+    retries=6,
+    retry_delay_seconds=exponential_backoff(5),
     # Each place is called in a thread and answers within 20 s.
     timeout_seconds=120.0,
     batch_size=8,

@@ -27,7 +27,8 @@ class ReminderPayload(Payload):
 
 
 # No services=: while the mail server is down, those who get text messages are still reminded.
-@processor(retries=4, retry_delay_seconds=exponential_backoff(4), timeout_seconds=120.0)
+# 10, 20, 40 s, ...: three quarters of an hour in all, for a customer's own server or one that greylists to come round.
+@processor(retries=8, retry_delay_seconds=exponential_backoff(10), timeout_seconds=120.0)
 async def send_reminder(payload: ReminderPayload) -> dict[str, str]:
     """Reminds a customer of an appointment, once for each time that it is set to, also who has unsubscribed.
 

@@ -20,7 +20,7 @@ class ReviewRequestPayload(Payload):
     appointment_id: Id
 
 
-@processor(retries=4, retry_delay_seconds=exponential_backoff(4), timeout_seconds=120.0, services=("smtp",))
+@processor(retries=6, retry_delay_seconds=exponential_backoff(10), timeout_seconds=120.0, services=("smtp",))
 async def send_review_request(payload: ReviewRequestPayload) -> dict[str, str]:
     """Asks the customer of a completed appointment for a review: once for each, and not again within 90 days.
 

@@ -132,11 +132,20 @@ def test_a_redirect_is_not_followed_though_the_url_asks_for_it(web: HttpServer) 
     assert web.paths == ["/"]
 
 
-def test_nobody_there_is_an_outage_and_an_unknown_url_is_not(web: HttpServer) -> None:
+def test_nobody_there_is_an_outage() -> None:
     with pytest.raises(NotifyDownError, match="^it: no answer$"):
         asyncio.run(hand_over(f"json://127.0.0.1:{unused_port()}/", "it", title="t", body="b"))
-    with pytest.raises(NotifyRefusedError, match="^it: expected a URL that Apprise knows"):
-        asyncio.run(hand_over("nosuch://hunter2/", "it", title="t", body="b"))
+
+
+@pytest.mark.parametrize(
+    "url", ["nosuch://hunter2/", "http://{host}/hunter2.yml", "file:///hunter2", "json://", "include://{host}/hunter2"]
+)
+def test_what_apprise_would_load_or_does_not_know_is_refused_and_not_fetched(
+    url: str, web: HttpServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(NotifyRefusedError, match="^it: expected a URL that Apprise knows, got another"):
+        asyncio.run(hand_over(url.format(host=web.host), "it", title="t", body="b"))
+    assert web.asked == [] and SECRET not in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,6 @@ def _hand_over(url: str, what: str, title: str, body: str, severity: str) -> Non
     sender.add(plugin)
     heard: list[str] = []
     listening = _heard.set(heard)
-    _listen()
     try:
         sent = sender.notify(
             body=body, title=title, notify_type=_type(severity), body_format=NotifyFormat.TEXT, interpret_escapes=False
@@ -130,6 +129,7 @@ def _place_of(url: str) -> str:
 def _plugin(url: str) -> NotifyBase | None:
     from apprise import Apprise
 
+    _listen()
     return Apprise.instantiate(url, asset=_asset())
 
 
@@ -160,18 +160,14 @@ _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKe
 _heard: ContextVar[list[str] | None] = ContextVar("heard", default=None)
 
 
-class _Listener(logging.Handler):
-    """Keeps Apprise's warnings for the call that they are about."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        heard = _heard.get()
-        if heard is not None:
-            heard.append(record.getMessage())
+def _hear(record: logging.LogRecord) -> bool:
+    """Keeps what Apprise logs for the call that it is about, and lets it go no further: at times it is a whole URL."""
+    heard = _heard.get()
+    if heard is not None and record.levelno >= logging.WARNING:
+        heard.append(record.getMessage())
+    return False
 
 
 @cache
 def _listen() -> None:
-    logger = logging.getLogger("apprise")
-    logger.addHandler(_Listener(logging.WARNING))
-    # Nothing else of what Apprise logs is written anywhere: some plug-ins name the whole URL.
-    logger.propagate = False
+    logging.getLogger("apprise").addFilter(_hear)
