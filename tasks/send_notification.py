@@ -8,6 +8,7 @@ from prefect.tasks import exponential_backoff
 from pydantic import Field
 
 from models.contacts import Contact, find_contact
+from models.crm import Channel
 from models.ids import new_job_id
 from models.messages import MessageKey
 from tasks import Payload, PermanentError, current_job, processor, stage
@@ -72,6 +73,8 @@ async def _message(payload: NotificationPayload, contact: Contact) -> Message:
         "body": payload.body,
         "severity": payload.severity,
     }
-    subject, body = await worded("notification", values)
+    subject, body = "", ""
+    if contact.channel != Channel.WEBHOOK:
+        subject, body = await worded("notification", values)
     content = {"title": payload.title, "body": payload.body, "severity": payload.severity}
     return Message(subject, body, f"{subject}\n{body}".strip(), "notification", content)

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, Field
 
 from models.appointments import Reminder, find_reminder, reminder_key
 from models.contacts import Contact
-from models.crm import AppointmentStatus
+from models.crm import AppointmentStatus, Channel
 from tasks import Payload, PermanentError, processor, stage
 from tasks.send_promotion import Id
 from tasks.services.channels import Message, send_by_channel
@@ -81,8 +81,11 @@ async def _message(appointment_id: str, found: Reminder) -> Message:
     zone = zone_of(found.contact)
     local = found.starts_at.astimezone(zone)
     values = _values(found.contact, found.service, local)
-    subject, body = await worded("reminder", values)
-    _, short = await worded("reminder_sms", values)
+    subject, body = "", ""
+    if found.contact.channel == Channel.EMAIL:
+        subject, body = await worded("reminder", values)
+    elif found.contact.channel == Channel.SMS:
+        _, body = await worded("reminder_sms", values)
     content = {
         "appointment_id": appointment_id,
         "customer_id": found.contact.id,
@@ -90,7 +93,7 @@ async def _message(appointment_id: str, found: Reminder) -> Message:
         "starts_at": local.isoformat(),
         "time_zone": zone.key,
     }
-    return Message(subject, body, short.strip(), "appointment.reminder", content)
+    return Message(subject, body, body.strip(), "appointment.reminder", content)
 
 
 def _values(contact: Contact, service: str, local: datetime) -> dict[str, Value]:

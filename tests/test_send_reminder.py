@@ -362,6 +362,25 @@ def test_a_template_of_staff_that_cannot_be_used_is_named(subject: str, message:
     assert message in str(refused.value) and mails.received == []
 
 
+def test_a_template_that_cannot_be_used_stops_its_own_channel_only(mails: MailServer, web: HttpServer) -> None:
+    customer(phone="+14155550123", webhook_url=web.url)
+    add_appointment()
+    stored = "INSERT INTO message_templates (name, subject, body) VALUES (%s, 'x', '{{ x.y }}')"
+    execute(stored, "reminder_sms")
+    assert run()["channel"] == "email"
+
+    execute(stored, "reminder")
+    for channel in ("webhook", "sms"):
+        execute("DELETE FROM messages")
+        execute("UPDATE customers SET channel = %s", channel)
+        if channel == "webhook":
+            assert run()["channel"] == "webhook"
+        else:
+            with pytest.raises(PermanentError, match="the message template reminder_sms, body, line 1"):
+                run()
+    assert (len(mails.received), len(web.asked)) == (1, 1)
+
+
 def test_staff_words_reminders_anew(mails: MailServer, web: HttpServer) -> None:
     customer()
     add_appointment(service="Carpets")
