@@ -1,4 +1,4 @@
-"""`make bench`, or `python -m benchmarks [workloads] [mails] [throughput]`."""
+"""`make bench`, or `python -m benchmarks [workloads] [mails] [throughput] [reads]`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ from benchmarks.surroundings import machine, surroundings  # noqa: E402
 def main(names: list[str]) -> int:
     with surroundings():
         # Imported late: Prefect reads its API's address when it is imported.
-        from benchmarks import mails, processors, throughput, workloads
+        from benchmarks import mails, processors, reads, throughput, workloads
 
         assert processors
-        sections = {"workloads": workloads.measure, "mails": mails.measure, "throughput": throughput.measure}
+        sections = {
+            "workloads": workloads.measure,
+            "mails": mails.measure,
+            "throughput": throughput.measure,
+            "reads": reads.measure,
+        }
         unknown = [name for name in names if name not in sections]
         if unknown:
             print(f"expected some of {', '.join(sections)}, got {unknown[0]!r}", file=sys.stderr)

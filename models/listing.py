@@ -19,7 +19,7 @@ def active_jobs(limit: int = 200) -> pd.DataFrame:
     """What runs now, the longest-running first.
 
     Columns: `id`, `job_type`, `priority`, `worker_id`, `started_at`, `running_seconds`, `progress` (0..1 or NaN),
-    `progress_note`, `expected_p50`, `expected_p95` (seconds, by the type's last seven days), `beat_age_seconds` of its
+    `progress_note`, `expected_p50`, `expected_p95` (seconds, by the type's last day or week), `beat_age_seconds` of its
     worker, `heartbeat_lost` (its jobs are about to be put back), `slower_than_p95`, `eta_seconds` (until it ends, by
     its progress or else by the type's median; NaN where neither says anything), `flow_run_id`, `task_run_id`,
     `attempt`.

@@ -28,8 +28,8 @@ MOST_HOURS = 48
 STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 10080)
 #: Hours that may have been merged: MINUTES_KEPT of `models.retention`, less one, as the clock goes on meanwhile.
 _BY_THE_HOUR_AFTER = timedelta(hours=47)
-#: What a duration is expected to be is taken from this much of the past.
-EXPECTED_FROM_DAYS = 7
+#: What a duration is expected to be is taken from the last day, or for a type that did not run then the last week.
+EXPECTED_FROM_DAYS = (1, 7)
 _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _STAGES = ("fetch", "work", "record")
 _COUNTS = ["completed", "failed", "retried", "cancelled", "lost"]
@@ -141,20 +141,22 @@ def totals(period: Period, filter: JobFilter = _NO_FILTER) -> Totals:
 
 
 def expected_duration(job_type: str) -> tuple[float, float] | None:
-    """How long a job of the type runs: (p50, p95) in seconds by the last seven days, None when none ran."""
+    """How long a job of the type runs: (p50, p95) in seconds by the last day or else week, None when none ran."""
     return expected_durations([job_type]).get(job_type)
 
 
 def expected_durations(job_types: Sequence[str]) -> dict[str, tuple[float, float]]:
     """`expected_duration` of several types at once; those that never ran are left out."""
-    if not job_types:
-        return {}
+    runs: dict[str, dict[int, int]] = {}
     with reading() as connection:
         now = _now(connection)
-        asked = _told_apart(Period(now - timedelta(days=EXPECTED_FROM_DAYS), now), now)
-        wanted = JobFilter(job_types=tuple(job_types))
-        found = _histograms(connection, asked, wanted, by=("job_type",), names=("run",))
-    runs = {key[0]: counts for (key, _), counts in found.items()}
+        for days in EXPECTED_FROM_DAYS:
+            wanted = JobFilter(job_types=tuple(name for name in job_types if name not in runs))
+            if not wanted.job_types:
+                break
+            asked = _told_apart(Period(now - timedelta(days=days), now), now)
+            found = _histograms(connection, asked, wanted, by=("job_type",), names=("run",))
+            runs |= {key[0]: counts for (key, _), counts in found.items()}
     return {name: (quantile(run, 0.5) or 0.0, quantile(run, 0.95) or 0.0) for name, run in runs.items()}
 
 
@@ -187,6 +189,8 @@ def by_minute(hours: float = 3.0) -> pd.DataFrame:
 
 
 def _now(connection: psycopg.Connection[Any]) -> datetime:
+    # A period is a range of the key. Asked for half of a small roll-up, the planner would rather read it as a whole.
+    connection.execute("SET LOCAL enable_seqscan = off")
     row = connection.execute("SELECT now()").fetchone()
     assert row is not None
     now: datetime = row[0].astimezone(UTC)
@@ -260,14 +264,26 @@ def _histograms(
 ) -> _Histograms:
     """{(key, "run" or "wait"): histogram}; the key is what is grouped by, () for nothing."""
     found: _Histograms = defaultdict(dict)
-    asked = _parameters(period, filter, step, by)
-    for name in names:
-        for begin, job_type, priority, bucket, jobs in connection.execute(
-            statement("metric_histograms"), {**asked, "name": name}
-        ):
-            parts = {"step": begin and begin.astimezone(UTC), "job_type": job_type, "priority": priority}
-            found[tuple(parts[each] for each in by), name][bucket] = jobs
+    for part in _parts(period, _now(connection)):
+        asked = _parameters(part, filter, step, by)
+        for name in names:
+            for begin, job_type, priority, bucket, jobs in connection.execute(
+                statement("metric_histograms"), {**asked, "name": name}
+            ):
+                parts = {"step": begin and begin.astimezone(UTC), "job_type": job_type, "priority": priority}
+                counts = found[tuple(parts[each] for each in by), name]
+                counts[bucket] = counts.get(bucket, 0) + jobs
     return found
+
+
+def _parts(period: Period, now: datetime) -> list[Period]:
+    """The period in pieces whose histograms are added up in one statement each: a day of minutes, a month of hours."""
+    cuts = {now - timedelta(days=1), now - timedelta(days=2)}
+    cuts |= {now - timedelta(days=days) for days in range(32, 400, 30)}
+    margin = timedelta(hours=1)  # not worth a statement
+    inside = sorted(cut for cut in cuts if period.start + margin < cut < period.end - margin)
+    edges = [period.start, *inside, period.end]
+    return [Period(start, end) for start, end in zip(edges, edges[1:], strict=False)]
 
 
 def _series_frame(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, LiteralString
 
@@ -20,6 +20,7 @@ import psycopg
 from models.door import EARLIEST, LATEST
 from models.filters import JobFilter
 from models.ids import can_be_stored
+from models.jobs import JobStatus
 from models.reading import frame_of, reading
 from models.sql import statement
 
@@ -64,9 +65,10 @@ def page(filter: JobFilter = _NO_FILTER, cursor: str | None = None, limit: int =
     order = _order(filter)
     looked_at = 0
     with reading() as connection:
+        source = _source(connection, filter, order)
         # An empty page is of no use to anybody: a few more looks, each a statement of its own.
         for _ in range(MOST_LOOKS_FOR_TEXT if filter.text else MOST_LOOKS):
-            found = _look(connection, filter, cursor, limit, order)
+            found = _look(connection, filter, cursor, limit, order, source)
             looked_at, cursor = looked_at + found.examined, found.next_cursor
             if len(found.frame) or cursor is None:
                 break
@@ -80,7 +82,8 @@ def newest_ids(filter: JobFilter, limit: int) -> list[str]:
     cursor: str | None = None
     while len(found) < limit:
         with reading() as connection:
-            look = _look(connection, filter, cursor, limit - len(found), "added")
+            source = _source(connection, filter, "added")
+            look = _look(connection, filter, cursor, limit - len(found), "added", source)
         found.extend(look.frame["id"])
         cursor = look.next_cursor
         if cursor is None:
@@ -88,17 +91,29 @@ def newest_ids(filter: JobFilter, limit: int) -> list[str]:
     return found
 
 
-def _look(connection: psycopg.Connection[Any], filter: JobFilter, cursor: str | None, limit: int, order: str) -> Page:
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What a list is walked through: FROM and WHERE, and the parameters of those."""
+
+    text: LiteralString
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+def _look(
+    connection: psycopg.Connection[Any],
+    filter: JobFilter,
+    cursor: str | None,
+    limit: int,
+    order: str,
+    source: _Source,
+) -> Page:
     after = _read_cursor(cursor, order)
-    parameters = {**filter.parameters(), **after, "most": limit + 1, "shown": PAYLOAD_SHOWN}
-    connection.execute(statement("along_the_indexes"))
-    # Jobs that were added together have one time: they are put in the order of their ids, each lot by itself.
-    connection.execute("SET LOCAL enable_incremental_sort = on")
-    source = {"group": _GROUP, "failed": _FAILED}.get(order) or _slice_source(connection, filter, parameters)
-    source = source or _EVERYTHING
+    parameters = {
+        **filter.parameters(), **source.parameters, **after, "most": limit + 1, "shown": PAYLOAD_SHOWN
+    }  # fmt: skip
     # Where every row that is looked at passes, no more are looked at than the page has.
-    parameters["examined"] = parameters["most"] if _all_pass(filter, source) else EXAMINED
-    walk = _walk(source, _MOMENTS[order], after["moment"], after["id"])
+    parameters["examined"] = parameters["most"] if _all_pass(filter, source.text) else EXAMINED
+    walk = _walk(source.text, _MOMENTS[order], after["moment"], after["id"])
     frame = frame_of(connection.execute(_PAGE.replace("/* walk */", walk), parameters))
     if len(frame) > limit:
         frame = frame.iloc[:limit]
@@ -138,7 +153,7 @@ _GROUP: LiteralString = "background_jobs WHERE status = 'failed' AND fingerprint
 #: Fenced, or the planner walks along idx_jobs_created_at all the same.
 _SLICE: LiteralString = (
     "(SELECT id, created_at, job_type, priority, status FROM background_jobs"
-    " WHERE job_type = ANY (%(slice_types)s) AND status = ANY (%(statuses)s) OFFSET 0) AS slice WHERE true"
+    " WHERE job_type = ANY (%(slice_types)s) AND status = ANY (%(slice_statuses)s) OFFSET 0) AS slice WHERE true"
 )
 
 
@@ -148,23 +163,29 @@ def _order(filter: JobFilter) -> str:
     return "failed" if filter.statuses == ("failed",) else "added"
 
 
-def _slice_source(
-    connection: psycopg.Connection[Any], filter: JobFilter, parameters: dict[str, Any]
-) -> LiteralString | None:
-    """The rows of some statuses as a whole, where they are few: one cancelled job in a million would be far to walk."""
-    if not filter.statuses:
-        return None
+def _source(connection: psycopg.Connection[Any], filter: JobFilter, order: str) -> _Source:
+    """What to walk through; and the settings of the transaction that keep the planner on that way."""
+    connection.execute(statement("along_the_indexes"))
+    # Jobs that were added together have one time: they are put in the order of their ids, each lot by itself.
+    connection.execute("SET LOCAL enable_incremental_sort = on")
+    if order == "group":
+        return _Source(_GROUP)
+    if order == "failed":
+        return _Source(_FAILED)
+    if not filter.statuses and not filter.job_types:
+        return _Source(_EVERYTHING)
+    # Few rows are read as a whole: one cancelled job in a million would be far to walk.
     types = filter.job_types or [row[0] for row in connection.execute(statement("types_with_jobs"), {"status": None})]
-    parameters["slice_types"] = list(types)
+    parameters = {"slice_types": list(types), "slice_statuses": list(filter.statuses or JobStatus)}
     row = connection.execute(
         "SELECT count(*) FROM (SELECT FROM background_jobs WHERE job_type = ANY (%(slice_types)s)"
-        " AND status = ANY (%(statuses)s) LIMIT %(too_many)s) AS counted",
+        " AND status = ANY (%(slice_statuses)s) LIMIT %(too_many)s) AS counted",
         {**parameters, "too_many": SMALL_SLICE + 1},
     ).fetchone()
     if row is None or row[0] > SMALL_SLICE:
-        return None
+        return _Source(_EVERYTHING)
     connection.execute("SET LOCAL enable_sort = on")
-    return _SLICE
+    return _Source(_SLICE, parameters)
 
 
 def _all_pass(filter: JobFilter, source: LiteralString) -> bool:
