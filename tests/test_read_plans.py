@@ -1,0 +1,113 @@
+"""What every read of the dashboard costs at a million jobs: judged by plan nodes, rows and buffers, never by time.
+
+The rows are made by SQL, once, in a database of their own (about 15 s). `python -m benchmarks reads` prints the times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+from support import query
+
+from benchmarks import reads
+from benchmarks.million import FAILED, GROUPS
+from benchmarks.plans import Statement, plans_of
+from models import bulk, database, error_groups, metrics, operations, paging
+from models.filters import JobFilter
+from models.operations import Actor
+from models.schema import ensure_schema
+from models.settings import settings
+
+HOT = ("background_jobs", "job_failures", "retried_jobs", "audit_log", "bulk_actions")
+#: What adds up the whole roll-up, by design: a year of it is some hundred thousand rows.
+WHOLE_ROLL_UP = {"get_stats"}
+NO_STATISTICS = """
+SELECT pg_clear_relation_stats('public', relname::text) FROM pg_class
+WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'i');
+SELECT pg_clear_attribute_stats('public', relname::text, attname::text, false)
+FROM pg_attribute JOIN pg_class ON attrelid = pg_class.oid
+WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND attnum > 0 AND NOT attisdropped;
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def million(migrated: str) -> Iterator[None]:
+    """A database with a million jobs as this process's DATABASE_URL; dropped afterwards."""
+    name = "read_plans"
+    url = urlunsplit(urlsplit(migrated)._replace(path=f"/{name}"))
+    with psycopg.connect(migrated, autocommit=True) as server, pytest.MonkeyPatch.context() as patch:
+        server.execute(f"CREATE DATABASE {name}")
+        patch.setenv("DATABASE_URL", url)
+        settings.cache_clear()
+        database.renew()
+        try:
+            ensure_schema(url, upgrade=True)
+            reads.load()
+            yield
+        finally:
+            database.renew()
+            server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            patch.undo()
+            settings.cache_clear()
+
+
+@pytest.fixture(scope="module", params=["fresh", "none"], autouse=True)
+def statistics(request: pytest.FixtureRequest, million: None) -> str:
+    """What the planner knows of the tables."""
+    query("ANALYZE" if request.param == "fresh" else NO_STATISTICS)
+    return str(request.param)
+
+
+def _check(name: str, plans: list[Statement]) -> None:
+    for plan in plans:
+        for table in HOT:
+            assert table not in plan.indexes_of(table), f"{name} scans {table}: {plan.text}"
+        if name not in WHOLE_ROLL_UP:
+            assert "job_metrics" not in plan.indexes_of("job_metrics"), f"{name} scans the roll-up: {plan.text}"
+
+
+@pytest.mark.parametrize("name", list(reads.reads(datetime(2026, 1, 1, tzinfo=UTC))))
+def test_every_read_goes_along_indexes_and_looks_at_a_bounded_number_of_rows(name: str) -> None:
+    plans = plans_of(reads.reads(metrics.database_now())[name])
+
+    assert plans
+    _check(name, plans)
+    # What is counted up to a bound, or the part of the roll-up that a period has.
+    assert max(plan.most_rows for plan in plans) <= 2 * max(error_groups.EXACT_UP_TO, paging.EXAMINED)
+
+
+@pytest.mark.parametrize(
+    ("name", "buffers"),
+    [
+        ("page", 1_000), ("page of failed", 1_000), ("page of a group", 1_000), ("page of cancelled", 4_000),
+        ("page of an old day", 1_000), ("next_scheduled", 100), ("oldest_pending", 10), ("workers", 200),
+        ("audit", 50), ("audit_of", 50), ("series, an hour", 2_000), ("ages", 1_000), ("drain_time", 5_000),
+    ],
+)  # fmt: skip
+def test_a_look_at_a_few_rows_touches_a_few_buffers(name: str, buffers: int) -> None:
+    assert sum(plan.buffers for plan in plans_of(reads.reads(metrics.database_now())[name])) <= buffers
+
+
+def test_a_hundred_thousand_failed_jobs_are_counted_by_group_without_reading_one() -> None:
+    plans = plans_of(error_groups.failed_groups)
+
+    (counting,) = [plan for plan in plans if plan.most_rows >= FAILED]
+    assert counting.tables == {"background_jobs"}
+    assert {node["Node Type"] for node in counting.nodes if "Scan" in node["Node Type"]} <= {
+        "Index Only Scan", "Subquery Scan"
+    }  # fmt: skip
+    frame = error_groups.failed_groups()
+    assert (len(frame), int(frame["jobs"].sum())) == (GROUPS, FAILED)
+
+
+def test_a_group_is_retried_and_taken_back_amid_a_million() -> None:
+    ann = Actor("ann", "operator")
+    action_id, runner = bulk.create_bulk_retry(JobFilter(fingerprint="type_3:Error2:no answer"), 100.0, ann)
+    *_, last = bulk.run_bulk(action_id, runner)
+
+    assert last.done == last.total and last.done > 2000
+    assert operations.undo(action_id, ann).done == last.done
