@@ -63,6 +63,6 @@ def test_the_page_draws_every_figure_and_asks_nobody_for_anything(
         on_screen = page.evaluate(tick)
         assert on_screen == ("rgb(145, 152, 161)" if dark else "rgb(89, 99, 110)")
         page.emulate_media(media="print")
-        page.wait_for_function(f"{tick} === 'rgb(68, 68, 68)'")
+        page.wait_for_function(f"() => {tick} === 'rgb(68, 68, 68)'")
     finally:
         context.close()
