@@ -25,6 +25,7 @@ from dashboard.verdict import Ended, Facts, Waiting
 from models import backlog as queue
 from models import database, listing, lookup, metrics, operations, services, stats, store_health
 from models.filters import JobFilter, Period
+from models.paging import MOST_ROWS
 
 #: Just under the shortest refresh interval, so that every tick sees something new and reads it once.
 TICK = 4.5
@@ -348,7 +349,7 @@ def export(filter: JobFilter, columns: Sequence[str]) -> pd.DataFrame:
     parts: list[pd.DataFrame] = []
     rows, cursor = 0, None
     while rows < MOST_EXPORTED:
-        found = listing.page(filter, cursor, listing.MOST_ROWS)
+        found = listing.page(filter, cursor, MOST_ROWS)
         parts.append(found.frame[list(columns)])
         rows += len(found.frame)
         cursor = found.next_cursor

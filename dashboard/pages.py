@@ -17,28 +17,27 @@ def main() -> None:
     st.set_page_config(page_title="Dirt Free jobs", layout="wide")
     page = st.navigation(
         {
-            "": [_page("overview", "Overview", "monitoring", default=True)],
+            "": [_page("overview", "Overview", default=True)],
             "Jobs": [
-                _page("active", "Active", "play_circle"),
-                _page("queue", "Queue", "stacks"),
-                _page("failed", "Failed", "error"),
-                _page("history", "History", "history"),
-                _page("job", "Job", "search"),
+                _page("active", "Active"),
+                _page("queue", "Queue"),
+                _page("failed", "Failed"),
+                _page("history", "History"),
+                _page("job", "Job"),
             ],
-            "System": [_page("schedules", "Schedules", "event_repeat"), _page("store", "Store", "database")],
+            "System": [_page("schedules", "Schedules"), _page("store", "Store")],
         },
         expanded=True,
     )
-    # Or the page's icon becomes the tab's, which browsers would fetch from a server of Google's.
-    st.set_page_config(page_icon="🧹")
     with st.sidebar:
         _live()
         account.show()
     page.run()
 
 
-def _page(name: str, title: str, icon: str, *, default: bool = False) -> st.Page:
-    return st.Page(_PAGES / f"{name}.py", title=title, icon=f":material/{icon}:", url_path=name, default=default)
+def _page(name: str, title: str, *, default: bool = False) -> st.Page:
+    # No icons: a page's icon becomes its tab's, and browsers fetch that from a server of Google's.
+    return st.Page(_PAGES / f"{name}.py", title=title, url_path=name, default=default)
 
 
 def _live() -> None:

@@ -92,8 +92,12 @@ def clear_selection() -> None:
 
 
 def open_dialog(name: str, **about: Any) -> None:
-    """Opens a dialog (a button's on_click); it stays open over reruns until it is closed."""
+    """Opens a dialog (a button's on_click); it stays open over reruns until it is closed.
+
+    The whole page is run: the button may be in a part that refreshes by itself, and the dialog is not.
+    """
     st.session_state[_DIALOG] = Dialog(name, about)
+    st.rerun()
 
 
 def close_dialog() -> None:
@@ -133,12 +137,13 @@ def dismiss() -> None:
 
 
 def go_to(**parameters: str | None) -> None:
-    """Changes the page's place in the URL: which group, which job, which page; None leaves it out."""
+    """Changes the page's place in the URL (in a callback): which group, which job, which page; None leaves it out."""
     for name, value in parameters.items():
         if value is None:
             st.query_params.pop(name, None)
         else:
             st.query_params[name] = value
+    st.rerun()
 
 
 def place(name: str) -> str | None:

@@ -124,7 +124,6 @@ def cancel_dialog() -> None:
 
 def _cancel(ids: list[str]) -> None:
     shell.act(lambda: operations.cancel(ids, viewer.actor()))
-    st.rerun()
 
 
 def workers(frame: pd.DataFrame) -> None:

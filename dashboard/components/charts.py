@@ -17,5 +17,5 @@ def chart(title: str, drawn: Figure, *, key: str, note: str = "") -> None:
         note: ours, in small print beside the title: the axis' time zone.
     """
     with st.container(border=True, gap="xsmall"):
-        st.markdown(f"**{title}**{f' :small[:gray[{note}]]' if note else ''}")
+        st.markdown(f"**{title}**{f' :gray[:small[{note}]]' if note else ''}")
         st.plotly_chart(drawn.figure, key=key, config=CONFIG, alt=drawn.alt)

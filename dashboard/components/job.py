@@ -73,7 +73,6 @@ def job(job_id: str) -> None:
 def _head(found: Mapping[str, Any]) -> None:
     colour, icon, word = _LOOKS.get(found["status"], ("gray", "help", "unknown"))
     st.markdown(f"### {code(found['job_type'], 60)} :{colour}[:material/{icon}: {word}]")
-    st.code(visible(found["id"], 255), language=None)
     facts = [
         ("Priority", str(found["priority"])),
         (
@@ -88,7 +87,8 @@ def _head(found: Mapping[str, Any]) -> None:
     if found["lost_count"]:
         facts.append(("Workers lost", count(found["lost_count"])))
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown("   ".join(f"{name} **{value}**" for name, value in facts), width="content")
+        for name, value in facts:
+            st.markdown(f":gray[{name}] **{value}**", width="content")
         if found["unique_key"]:
             st.markdown(f"Unique key {code(found['unique_key'], 80)}", width="content")
         _actions(found)
@@ -134,44 +134,41 @@ def cancel_dialog() -> None:
 
 def _cancel(job_id: str) -> None:
     shell.act(lambda: operations.cancel([job_id], viewer.actor()))
-    st.rerun()
 
 
 def _timeline(found: Mapping[str, Any], failures: list[dict[str, Any]]) -> None:
-    events: list[tuple[datetime | None, str, str]] = [(found["created_at"], "add_circle", "added")]
-    if (found["scheduled_for"] - found["created_at"]).total_seconds() > 1 and not failures:
+    """What happened when, as (time, icon, words): the words hold what is not ours only as code."""
+    events: list[tuple[datetime, str, str]] = [(found["created_at"], "add_circle", "added")]
+    if found["scheduled_for"] > found["created_at"] and not failures and found["status"] != "pending":
         events.append((found["scheduled_for"], "schedule", "due"))
-    for failure in failures[-job_details.MOST_ATTEMPTS :]:
-        events.append((failure["started_at"], "play_arrow", f"attempt {failure['attempt']} began"))
-        what = f"attempt {failure['attempt']} failed: {code(failure['error_class'], 60)}"
+    shown = failures[-job_details.MOST_ATTEMPTS :]
+    for failure in shown:
+        if failure["started_at"]:
+            events.append((failure["started_at"], "play_arrow", f"attempt {failure['attempt']} began"))
+        last = failure is shown[-1] and found["status"] == "failed"
+        what = f"attempt {failure['attempt']} failed{' for good' if last else ''}: {code(failure['error_class'], 60)}"
         events.append((failure["failed_at"], "error", what))
-    last = failures[-1] if failures else None
-    if (
-        found["started_at"]
-        and (last is None or last["started_at"] != found["started_at"])
-        and found["status"] != "failed"
-    ):
+    if found["started_at"] and found["status"] in ("processing", "completed", "cancelled"):
         worker = f" by {code(found['worker_id'], 60)}" if found["worker_id"] else ""
         events.append((found["started_at"], "play_arrow", f"attempt {found['retry_count'] + 1} began{worker}"))
-    if found["status"] == "pending" and failures:
-        events.append((found["scheduled_for"], "schedule", "next attempt due"))
-    if found["completed_at"]:
-        events.append((found["completed_at"], *_LOOKS.get(found["status"], ("", "help", "ended"))[1:]))
+    if found["status"] == "pending":
+        events.append((found["scheduled_for"], "schedule", "due" if not failures else "next attempt due"))
+    if found["completed_at"] and not (failures and found["status"] == "failed"):
+        _, icon, word = _LOOKS.get(found["status"], ("", "help", "ended"))
+        events.append((found["completed_at"], icon, word))
     _lines(events)
     with st.container(horizontal=True):
         job_details.prefect_links(found)
 
 
-def _lines(events: list[tuple[datetime | None, str, str]]) -> None:
+def _lines(events: list[tuple[datetime, str, str]]) -> None:
     zone = viewer.zone()
     before: datetime | None = None
-    for when, icon, what in sorted(
-        (each for each in events if each[0] is not None), key=lambda each: each[0] or datetime.max
-    ):
-        assert when is not None
-        gap = f" :gray[:small[+{duration((when - before).total_seconds())}]]" if before and when > before else ""
-        st.markdown(f":gray[{moment(when, zone)}] :material/{icon}: {what}{gap}", help=utc(when))
-        before = when
+    with st.container(gap="xsmall"):
+        for when, icon, what in sorted(events, key=lambda event: event[0]):
+            gap = f" :gray[:small[+{duration((when - before).total_seconds())}]]" if before and when > before else ""
+            st.markdown(f":gray[{moment(when, zone)}] :material/{icon}: {what}{gap}", help=utc(when))
+            before = when
 
 
 def _audit(frame: pd.DataFrame) -> None:

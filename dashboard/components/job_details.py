@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard import data, prefect_api
 from dashboard.components import viewer
-from dashboard.text import block, code, count, duration, moment, payload_text, utc, visible
+from dashboard.text import block, code, count, duration, moment, payload_text, utc
 
 #: Attempts that are shown; a job may have a thousand.
 MOST_ATTEMPTS = 20
@@ -22,8 +22,9 @@ def schema_of(job_type: str) -> Mapping[str, Any] | None:
 
 
 def error(message: str | None, traceback: str | None, *, key: str) -> None:
-    """The message first, its traceback one click away."""
-    st.code(block(message) or "no message", language=None, wrap_lines=True)
+    """The message first (None: it is shown already), its traceback one click away."""
+    if message is not None:
+        st.code(block(message) or "no message", language=None, wrap_lines=True)
     if traceback:
         with st.expander("Traceback", key=f"traceback_{key}"):
             st.code(block(traceback), language=None, wrap_lines=False)
@@ -36,24 +37,33 @@ def payload(job: Mapping[str, Any]) -> None:
 
 def attempts(failures: Sequence[Mapping[str, Any]]) -> None:
     """The failed attempts, the newest first, each with its error and links into Prefect."""
-    zone = viewer.zone()
-    for failure in list(reversed(failures))[:MOST_ATTEMPTS]:
+    newest = list(reversed(failures))[:MOST_ATTEMPTS]
+    for place, failure in enumerate(newest):
+        again = place > 0 and failure["message"] == newest[place - 1]["message"]
         with st.container(border=True, gap="small"):
-            with st.container(horizontal=True, vertical_alignment="center"):
-                st.markdown(
-                    f"**Attempt {count(failure['attempt'])}** failed {moment(failure['failed_at'], zone)}",
-                    help=utc(failure["failed_at"]),
-                    width="content",
-                )
-                if failure["started_at"]:
-                    ran = (failure["failed_at"] - failure["started_at"]).total_seconds()
-                    st.caption(f"after {duration(ran)}", width="content")
-                st.caption(f"by {code(failure['worker_id'], 60)}" if failure["worker_id"] else "", width="content")
-                prefect_links(failure)
-            st.markdown(code(failure["error_class"], 80))
-            error(failure["message"], failure["traceback"], key=str(failure["id"]))
+            _attempt_head(failure)
+            if again:
+                st.caption("the same error")
+            error(None if again else failure["message"], failure["traceback"], key=str(failure["id"]))
     if len(failures) > MOST_ATTEMPTS:
         st.caption(f"and {count(len(failures) - MOST_ATTEMPTS)} earlier ones")
+
+
+def _attempt_head(failure: Mapping[str, Any]) -> None:
+    when = moment(failure["failed_at"], viewer.zone())
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(
+            f"**Attempt {count(failure['attempt'])}** {code(failure['error_class'], 80)} {when}",
+            help=utc(failure["failed_at"]),
+            width="content",
+        )
+        if failure["started_at"]:
+            st.caption(
+                f"after {duration((failure['failed_at'] - failure['started_at']).total_seconds())}", width="content"
+            )
+        if failure["worker_id"]:
+            st.caption(f"by {code(failure['worker_id'], 60)}", width="content")
+        prefect_links(failure)
 
 
 def prefect_links(run: Mapping[str, Any]) -> None:
@@ -62,8 +72,3 @@ def prefect_links(run: Mapping[str, Any]) -> None:
         st.markdown(f"[flow run]({prefect_api.flow_run_link(run['flow_run_id'])})", width="content")
     if run.get("task_run_id"):
         st.markdown(f"[task run]({prefect_api.task_run_link(run['task_run_id'])})", width="content")
-
-
-def one_line(job: Mapping[str, Any]) -> str:
-    """A job's error in one line."""
-    return visible(job.get("error_message"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -54,7 +55,7 @@ def states(rows: Sequence[Mapping[str, Any]]) -> None:
 
 def first_sentence(description: str) -> str:
     """What a job type does, as its docstring begins."""
-    return visible(description.split(". ")[0].strip().removesuffix("."), 120)
+    return visible(re.split(r"\.\s", description, maxsplit=1)[0].strip().removesuffix("."), 160)
 
 
 def state_words(row: Mapping[str, Any], now: datetime | None) -> str:
@@ -159,7 +160,6 @@ def pause_dialog() -> None:
 
 def _pause(name: str) -> None:
     shell.act(lambda: operations.pause(name, viewer.actor()))
-    st.rerun()
 
 
 def _resume(name: str) -> None:

@@ -17,7 +17,6 @@ def page(filter: JobFilter, rows: int) -> Page:
     try:
         return data.page(filter, state.place(AFTER), rows)
     except CursorError:
-        state.go_to(after=None)
         return data.page(filter, None, rows)
 
 

@@ -84,7 +84,6 @@ def _begin(filter: JobFilter) -> None:
         return operations.ActionResult(1, 0, f"The retry has begun, {_rate_words(rate)}.", action_id)
 
     shell.act(begin)
-    st.rerun()
 
 
 def progress(frame: pd.DataFrame) -> None:

@@ -132,12 +132,10 @@ def _run(deployment_id: str, name: str) -> None:
         return f"{name}: a run was asked for."
 
     shell.act(run)
-    st.rerun()
 
 
 def _pause(deployment_id: str, name: str, paused: bool) -> None:
     _set_paused(deployment_id, name, paused)
-    st.rerun()
 
 
 def _set_paused(deployment_id: str, name: str, paused: bool) -> None:

@@ -73,16 +73,13 @@ def _undo(action_id: str) -> None:
     act(lambda: operations.undo(action_id, viewer.actor()), good=True)
 
 
-def act(action: Callable[[], operations.ActionResult | str], *, good: bool | None = None) -> bool:
-    """Does something (in a callback), closes the dialog, lets go of the selection, and keeps the result for the page.
+def act(action: Callable[[], operations.ActionResult | str], *, good: bool | None = None) -> None:
+    """Does something (in a callback), closes the dialog, lets go of the selection, and runs the page with the result.
 
     What cannot be done is said at the same place: to a viewer, that an operator can.
     """
-    done = False
     try:
-        result = action()
-        state.say(result, good=good)
-        done = True
+        state.say(action(), good=good)
     except (PermissionError, ValueError, LookupError) as error:
         state.say(str(error), good=False)
     except data.TROUBLE as error:
@@ -90,4 +87,4 @@ def act(action: Callable[[], operations.ActionResult | str], *, good: bool | Non
     state.close_dialog()
     state.clear_selection()
     data.refresh()
-    return done
+    st.rerun()
