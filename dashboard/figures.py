@@ -143,7 +143,9 @@ def ages(frame: pd.DataFrame) -> Figure:
     figure.update_layout(**_layout(""), showlegend=False, bargap=0.25)
     figure.update_yaxes(type="category", autorange="reversed", nticks=len(frame) + 1)
     figure.update_xaxes(fixedrange=True, rangemode="tozero", nticks=5)
-    parts = ", ".join(f"{age}: {count(int(jobs))}" for age, jobs in zip(frame["age"], frame["jobs"], strict=True) if jobs)
+    parts = ", ".join(
+        f"{age}: {count(int(jobs))}" for age, jobs in zip(frame["age"], frame["jobs"], strict=True) if jobs
+    )
     return Figure(figure, f"Due jobs by how long they have waited: {parts or 'none'}.")
 
 

@@ -1,18 +1,63 @@
-"""Every page of the dashboard, with nothing in the queue."""
+"""Every page of the dashboard with nothing in the queue, and with a little; and what can be done there."""
 
 from __future__ import annotations
+
+import socket
+import time
 
 import pytest
 
 from dashboard import data
-from tests.pages import PAGES, open_page, texts
+from dashboard.components import history
+from models import database as db
+from models import job_queue, lookup, passwords, registry
+from models.filters import JobFilter
+from models.jobs import JobStatus
+from models.rollup import RollUp
+from models.spreadsheet import csv_bytes
+from tests import support
+from tests.conftest import Settings
+from tests.pages import PAGES, choose, click, open_page, run, texts
 
 pytestmark = pytest.mark.usefixtures("database")
 
 
 @pytest.fixture(autouse=True)
-def _nothing_cached() -> None:
+def _nothing_cached(configure: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        # Nobody listens there, whatever runs on this machine.
+        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{probe.getsockname()[1]}/api")
     data.forget()
+
+
+def _failed(message: str = "the mail server is away", jobs: int = 1, group: str = "note:Error:away") -> list[str]:
+    found = []
+    for _ in range(jobs):
+        job_id = support.insert(
+            status="failed", completed_at="now", error_message=message, fingerprint=group, retry_count=3, payload="{}"
+        )
+        support.query(
+            "INSERT INTO job_failures (job_id, job_type, attempt, error_class, message, traceback, fingerprint)"
+            " VALUES (%s, 'note', 4, 'OSError', %s, 'Traceback: line 7', %s)",
+            job_id, message, group,
+        )  # fmt: skip
+        found.append(job_id)
+    return found
+
+
+def _declared() -> None:
+    registry.declare({"note": support.job_type(description="Keeps a note. In a drawer.")})
+
+
+def _ended(completed: int, failed: int) -> None:
+    roll_up = RollUp("worker-1")
+    for event, jobs in (("completed", completed), ("failed", failed)):
+        for _ in range(jobs):
+            roll_up.attempt("note", 5, event, waited=1.0, ran=0.2)
+    with db.transaction() as connection:
+        roll_up.write(connection)
+        connection.execute("UPDATE job_metrics SET bucket = bucket - interval '2 hours'")
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -20,5 +65,244 @@ def test_every_page_opens_on_an_empty_queue(name: str) -> None:
     assert open_page(name).title[0].value
 
 
-def test_an_empty_queue_is_healthy() -> None:
-    assert "Healthy" in texts(open_page("overview"))
+def test_an_empty_queue_is_healthy_and_says_what_to_do_next() -> None:
+    page = texts(open_page("overview"))
+    assert "Healthy" in page
+    assert "add a job on the Queue page" in page
+
+
+def test_waiting_jobs_without_a_worker_are_said_first() -> None:
+    support.insert()
+    page = open_page("overview")
+    verdict = next(each.value for each in page.markdown if each.value.startswith("####"))
+    assert "1 job waits and no worker runs" in verdict
+
+
+def test_the_overview_compares_with_the_period_before() -> None:
+    _ended(30, 10)
+    page = open_page("overview")
+    figures = {metric.label: metric for metric in page.metric}
+    assert figures["Success rate"].value == "75.0%"
+    assert figures["Completed"].value == "30"
+    assert "before 0" in figures["Completed"].proto.delta_description
+    assert len(page.get("plotly_chart")) == 4
+
+
+def test_filters_come_from_the_url() -> None:
+    _declared()
+    _failed()
+    page = open_page("failed", text="no such text")
+    assert page.text_input(key="text").value == "no such text"
+    assert "No failed job passes these filters" in texts(page)
+    assert "**1 job** failed" in texts(open_page("failed", type="note"))
+
+
+def test_a_url_that_makes_no_sense_shows_the_page_all_the_same() -> None:
+    _failed()
+    place = {"period": "a year", "type": "<script>", "priority": "99", "text": "\x00", "status": "x", "since": "'"}
+    for name in ("overview", "failed", "history"):
+        open_page(name, **place, after="no cursor", group="no group", id="\x00")
+    assert "no job of that id" in texts(open_page("job", id="\x00"))
+
+
+def test_a_chosen_failed_job_is_retried_and_taken_back() -> None:
+    first, second = _failed(jobs=2)
+    page = open_page("failed", group="note:Error:away")
+    assert "Traceback" not in texts(page)
+    newest = page.dataframe[0].value["id"].iloc[0]
+    choose(page, "failed_jobs", [0])
+    assert page.session_state["held"], "nothing is refreshed while rows are chosen"
+    assert [each.label for each in page.expander] == ["Traceback"]
+    click(page, "retry_chosen")
+    assert "1 retried" in texts(page)
+    statuses = {job_id: support.job(job_id)["status"] for job_id in (first, second)}
+    assert statuses == {job_id: "pending" if job_id == newest else "failed" for job_id in (first, second)}
+    click(page, "undo")
+    assert support.job(newest)["status"] == "failed"
+    assert not page.session_state["held"]
+
+
+def test_a_row_stays_the_job_it_was_when_it_was_chosen() -> None:
+    (chosen,) = _failed()
+    page = open_page("failed", group="note:Error:away")
+    # Newer ones push it down while the viewer looks at it.
+    _failed(jobs=3)
+    data.forget()
+    choose(page, "failed_jobs", [0])
+    click(page, "retry_chosen")
+    assert support.job(chosen)["status"] == "pending"
+    assert support.value("SELECT count(*) FROM background_jobs WHERE status = 'failed'") == 3
+
+
+def test_a_stale_page_does_no_harm() -> None:
+    (job_id,) = _failed()
+    page = open_page("failed", group="note:Error:away")
+    choose(page, "failed_jobs", [0])
+    assert job_queue.retry_job(job_id)
+    click(page, "retry_chosen")
+    assert "0 retried, 1 was already waiting" in texts(page)
+
+
+def test_all_of_a_group_are_retried_after_the_number_is_shown() -> None:
+    _failed(jobs=3)
+    others = _failed("something else", group="note:Error:else")
+    page = open_page("failed")
+    assert "**4 jobs** failed with **2 errors**" in texts(page)
+    click(page, "retry_note_Error_away")
+    assert "**3 jobs** with 1 error go back" in texts(page)
+    assert page.session_state["open_dialog"], "nothing is refreshed while a dialog is open"
+    page.selectbox(key="bulk_rate").set_value(50)
+    run(page)
+    click(page, "bulk_yes")
+    assert "The retry has begun, 50 a second" in texts(page)
+    _wait_for("SELECT count(*) FROM bulk_actions WHERE state = 'done'", 1)
+    assert [support.job(job_id)["status"] for job_id in others] == ["failed"]
+    data.forget()
+    run(page)
+    assert "**Retry done**: 3 of 3 put back" in texts(page)
+
+
+def test_running_jobs_are_cancelled_only_after_a_second_click() -> None:
+    support.worker_row("worker-1")
+    job_id = support.held_by("worker-1")
+    page = open_page("active")
+    choose(page, "active_jobs", [0])
+    click(page, "cancel")
+    assert support.job(job_id)["status"] == "processing"
+    click(page, "cancel_yes")
+    assert support.job(job_id)["status"] == "cancelled"
+    assert "1 cancelled" in texts(page)
+
+
+def test_a_silent_worker_and_its_jobs_are_marked() -> None:
+    support.worker_row("worker-1", beat_age=60)
+    support.held_by("worker-1", age=70)
+    page = open_page("active")
+    assert page.dataframe[0].value["mark"].iloc[0] == ["heartbeat lost"]
+    assert page.dataframe[1].value["state"].iloc[0] == "silent"
+    assert "1 worker is silent; its 1 job" in texts(open_page("overview"))
+
+
+def test_a_job_type_is_paused_limited_and_resumed() -> None:
+    _declared()
+    support.insert()
+    page = open_page("queue")
+    click(page, "pause")
+    assert "The 1 that wait" in texts(page)
+    click(page, "pause_yes")
+    assert support.value("SELECT paused FROM job_types") is True
+    page.number_input(key="max_running_note").set_value(7)
+    page.form_submit_button[0].click()
+    run(page)
+    assert support.query("SELECT max_running, starts_per_second FROM job_types") == [(7, None)]
+    click(page, "resume")
+    assert support.value("SELECT paused FROM job_types") is False
+    assert "note resumed" in texts(page)
+
+
+def test_a_hold_says_why_and_until_when() -> None:
+    _declared()
+    support.query("UPDATE job_types SET held_until = now() + interval '40 s', held_reason = 'smtp: <b>down</b>'")
+    page = open_page("queue")
+    assert "by its circuit breaker" in texts(page)
+    assert "smtp: <b>down</b>" in [each.value for each in page.code]
+
+
+def test_a_job_is_added_by_the_form_of_its_payload() -> None:
+    _declared()
+    page = open_page("queue")
+    page.text_input(key="add_job_note_text").set_value("from the form")
+    page.number_input(key="add_job_note_copies").set_value(3)
+    page.number_input(key="add_priority").set_value(9)
+    page.form_submit_button[1].click()
+    run(page)
+    (job,) = lookup.newest_jobs()
+    found = lookup.find_job(job.id)
+    assert found is not None and found.payload == {"text": "from the form", "copies": 3} and found.priority == 9
+    assert job.id in texts(page)
+
+
+def test_what_the_door_refuses_is_said_at_the_form_and_nothing_is_stored() -> None:
+    _declared()
+    page = open_page("queue")
+    page.text_input(key="add_job_note_text").set_value("a NUL \x00 in it")
+    page.form_submit_button[1].click()
+    run(page)
+    assert "expected" in page.error[0].value
+    assert page.text_input(key="add_job_note_text").value == "a NUL \x00 in it"
+    assert lookup.newest_jobs() == []
+
+
+def test_the_job_page_tells_its_story_with_secrets_masked() -> None:
+    (job_id,) = _failed()
+    support.query("UPDATE background_jobs SET payload = '{\"cardNumber\": \"4242\", \"text\": \"x\"}'")
+    page = open_page("job", id=job_id)
+    everything = texts(page) + "".join(each.value for each in page.code)
+    assert "attempt 4 failed for good: `OSError`" in everything
+    assert '"cardNumber": "***"' in everything and "4242" not in everything
+    click(page, "retry_job")
+    assert support.job(job_id)["status"] == "pending"
+    data.forget()
+    assert "`retry` by" in texts(run(page))
+
+
+def test_history_is_paged_and_a_chosen_row_opens_the_job() -> None:
+    ids = [
+        support.insert(status=str(JobStatus.COMPLETED), completed_at="now", started_at="now") for _ in range(30)
+    ]
+    page = open_page("history")
+    first = list(page.dataframe[0].value["added"])
+    click(page, "page_older")
+    assert len(page.dataframe[0].value) == 5
+    assert max(page.dataframe[0].value["added"]) <= min(first)
+    click(page, "page_newer")
+    assert list(page.dataframe[0].value["added"]) == first
+    assert len(ids) == 30
+
+
+def test_the_csv_holds_the_filtered_set_and_no_formula() -> None:
+    support.insert(status="failed", completed_at="now", error_message='=HYPERLINK("http://evil.example")')
+    support.insert(status="completed", completed_at="now", started_at="now")
+    rows = csv_bytes(data.export(JobFilter(statuses=("failed",)), history.COLUMNS)).decode().splitlines()
+    assert len(rows) == 2
+    assert "'=HYPERLINK" in rows[1]
+    assert "payload" not in rows[0]
+
+
+def test_nobody_acts_who_is_not_signed_in(configure: Settings) -> None:
+    (job_id,) = _failed()
+    _declared()
+    page = open_page("job", id=job_id)
+    configure(DASHBOARD_PASSWORD_HASH=passwords.password_hash("a long password of ours"))
+    page.button(key="retry_job").click()
+    page.run()
+    assert support.job(job_id)["status"] == "failed"
+
+
+def test_without_prefect_the_page_says_where_it_was_looked_for() -> None:
+    page = texts(open_page("schedules"))
+    assert "Prefect does not answer at `http://127.0.0.1:" in page
+    assert "make up" in page
+
+
+def test_a_panel_that_cannot_be_read_shows_its_last_answer_and_since_when(monkeypatch: pytest.MonkeyPatch) -> None:
+    _failed()
+    page = open_page("failed")
+    assert "**1 job** failed" in texts(page)
+    # The answer is kept; the database is really gone for the next read.
+    monkeypatch.setattr(data, "PAUSE_SECONDS", 0.0)
+    support.query("ALTER TABLE job_failures RENAME TO gone")
+    try:
+        data.refresh()
+        run(page)
+        assert "stale since" in texts(page)
+        assert "**1 job** failed" in texts(page)
+    finally:
+        support.query("ALTER TABLE gone RENAME TO job_failures")
+
+
+def _wait_for(sql: str, expected: int) -> None:
+    deadline = time.monotonic() + 30
+    while support.value(sql) != expected and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert support.value(sql) == expected
