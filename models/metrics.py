@@ -16,14 +16,11 @@ from typing import Any
 import pandas as pd
 import psycopg
 
-from models import database
 from models.filters import JobFilter, Period
 from models.histogram import quantile
 from models.reading import reading
 from models.sql import statement
 
-#: A chart of minutes; longer periods will want hours.
-MOST_HOURS = 48
 #: Minutes of a chart's step: round numbers, up to a week.
 STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 10080)
 #: Hours that may have been merged: MINUTES_KEPT of `models.retention`, less one, as the clock goes on meanwhile.
@@ -158,34 +155,6 @@ def expected_durations(job_types: Sequence[str]) -> dict[str, tuple[float, float
             found = _histograms(connection, asked, wanted, by=("job_type",), names=("run",))
             runs |= {key[0]: counts for (key, _), counts in found.items()}
     return {name: (quantile(run, 0.5) or 0.0, quantile(run, 0.95) or 0.0) for name, run in runs.items()}
-
-
-def by_minute(hours: float = 3.0) -> pd.DataFrame:
-    """What ended in each minute of the last `hours`, over all types, priorities and workers; oldest first.
-
-    Columns: `minute` (UTC), `completed`, `failed`, `retried`, `failure_rate` (failed / (completed + failed); NaN where
-    nothing ended), `p50` and `p95` (seconds a job ran; NaN without attempts).
-
-    Raises:
-        ValueError: when `hours` is not more than 0 and at most 48.
-    """
-    if not 0 < hours <= MOST_HOURS:
-        raise ValueError(f"hours: expected more than 0 and at most {MOST_HOURS}, got {hours}")
-    with database.transaction() as connection:
-        rows = connection.execute(
-            "SELECT bucket, sum(completed)::bigint, sum(failed)::bigint, sum(retried)::bigint, histogram_sum(run)"
-            " FROM job_metrics WHERE resolution = 1 AND bucket > now() - %s * interval '1 hour'"
-            " GROUP BY bucket ORDER BY bucket",
-            [hours],
-        ).fetchall()
-    frame = pd.DataFrame(rows, columns=["minute", "completed", "failed", "retried", "run"])
-    runs = frame.pop("run")
-    frame["minute"] = pd.to_datetime(frame["minute"], utc=True)
-    ended = frame["completed"] + frame["failed"]
-    frame["failure_rate"] = (frame["failed"] / ended.where(ended > 0)).astype(float)
-    for name, share in (("p50", 0.5), ("p95", 0.95)):
-        frame[name] = pd.Series([quantile(run, share) for run in runs], dtype=float)
-    return frame
 
 
 def _now(connection: psycopg.Connection[Any]) -> datetime:
