@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psycopg
@@ -23,16 +23,19 @@ from hypothesis.stateful import (
 )
 from support import claimer, finish, insert, job, job_type, known, outcome, query, value, worker_row
 
+from models import bulk, job_queue, operations
 from models import database as databases
-from models import job_queue
 from models.actions import CANCEL_CHANNEL, attempt_name
 from models.claims import Claim, ClaimedJob, NothingDue
+from models.filters import JobFilter
 from models.lease import release_jobs
+from models.operations import Actor
 from models.outcomes import Ending, record
 from models.rescue import FAIL_AFTER_LOSSES, rescue_lost_jobs
 
 WORKERS = ("worker-1", "worker-2")
 LIVE = ("pending", "processing")
+BOB = Actor("bob", "operator")
 
 
 @pytest.fixture(autouse=True)
@@ -55,19 +58,22 @@ class Life:
 
 
 class Lives(RuleBasedStateMachine):
-    """Adds, claims, finishes, retries, cancels, rescues and releases in any order, against the real database."""
+    """Adds, claims, finishes, retries, cancels, undoes, rescues, releases in any order, against the real database."""
 
     jobs: Bundle[str] = Bundle("jobs")
     attempts: Bundle[tuple[str, ClaimedJob]] = Bundle("attempts")
 
     def __init__(self) -> None:
         super().__init__()
-        query("TRUNCATE background_jobs, job_metrics, workers, audit_log CASCADE")
+        query("TRUNCATE background_jobs, job_metrics, workers, audit_log, retried_jobs, bulk_actions CASCADE")
         for worker in WORKERS:
             worker_row(worker)
         self.lives: dict[str, Life] = {}
         self.counted: Counter[str] = Counter()
         self.audited: list[tuple[str, str, str]] = []
+        #: What the last bulk retry put back and nobody has touched since: what each job was.
+        self.last_action: str | None = None
+        self.untouched: dict[str, Life] = {}
 
     def _holder(self, key: str | None) -> str | None:
         live = (job_id for job_id, life in self.lives.items() if key and life.key == key and life.status in LIVE)
@@ -102,6 +108,7 @@ class Lives(RuleBasedStateMachine):
             assert each.id in pending
             assert (each.retry_count, each.lost_count) == (life.retries, life.losses)
             life.status, life.worker, life.attempt = "processing", worker, each
+            self.untouched.pop(each.id, None)
         return (worker, claimed[-1]) if claimed else (worker, None)
 
     @rule(attempt=consumes(attempts), ending=st.sampled_from(Ending))
@@ -132,6 +139,7 @@ class Lives(RuleBasedStateMachine):
         assert job_queue.cancel_job(job_id, who="ann") is (before in LIVE)
         if before in LIVE:
             life.status = "cancelled"
+            self.untouched.pop(job_id, None)
             self.counted["cancelled"] += 1
             self.audited.append(("cancel", job_id, before))
 
@@ -143,8 +151,31 @@ class Lives(RuleBasedStateMachine):
         assert job_queue.retry_job(job_id, who="ann") is may
         if may:
             life.status, life.worker, life.retries, life.losses = "pending", None, 0, 0
+            self.untouched.pop(job_id, None)
             self.counted["requeued"] += before == "failed"
             self.audited.append(("retry", job_id, before))
+
+    @rule()
+    def retry_all(self) -> None:
+        wanted = []
+        for job_id, life in sorted(self.lives.items()):
+            if life.status == "failed" and self._holder(life.key) is None:
+                wanted.append((job_id, replace(life)))
+                life.status, life.worker, life.retries, life.losses = "pending", None, 0, 0
+        self.last_action, runner = bulk.create_bulk_retry(JobFilter(), None, BOB)
+        *_, progress = bulk.run_bulk(self.last_action, runner)
+        assert progress.done == len(wanted)
+        self.untouched = dict(wanted)
+        self.counted["requeued"] += len(wanted)
+
+    @rule()
+    def undo(self) -> None:
+        if self.last_action is None:
+            return
+        assert operations.undo(self.last_action, BOB).done == len(self.untouched)
+        self.lives |= self.untouched
+        self.counted["requeued"] -= len(self.untouched)
+        self.untouched = {}
 
     @rule(worker=st.sampled_from(WORKERS))
     def give_back(self, worker: str) -> None:
