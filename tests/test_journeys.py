@@ -1,0 +1,247 @@
+"""What operators do at the dashboard, in a real browser, with a real worker behind it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import psycopg
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from models import operations
+from models.passwords import password_hash
+from models.roles import Actor
+from tests.browser import NARROW, PATIENCE_MS, WIDE, Dashboard, dashboard, flawless, settled, visit
+from tests.running import Process, Rows, ready, until, worker
+
+PAGES = ("", "active", "queue", "failed", "history", "job", "schedules", "store")
+LETTERS = 12
+VIEWERS = "only ever looking"
+OPERATOR = Actor("somebody else", "operator")
+FOREIGN = "http://foreign.example"
+HOSTILE = (
+    f"<img src='{FOREIGN}/pixel.png' onerror='window.owned = 1'><script>window.owned = 1</script>"
+    f"![picture]({FOREIGN}/picture.png) [link]({FOREIGN}/link) :red[red] $x$ `code` <b id='owned'>bold</b>"
+)
+
+expect.set_options(timeout=PATIENCE_MS)
+
+
+@dataclass
+class Stage:
+    """A dashboard, a worker and the rows of their database."""
+
+    dashboard: Dashboard
+    worker: Process
+    rows: Rows
+    post_office: Path
+
+    def job(self, job_type: str, payload: str = "{}", **columns: object) -> str:
+        """A job, as anybody adds one by plain SQL."""
+        columns = {"job_type": job_type, "payload": payload, "max_retries": 0, **columns}
+        marks = ", ".join(["%s"] * len(columns))
+        sql = f"INSERT INTO background_jobs ({', '.join(columns)}) VALUES ({marks}) RETURNING id"
+        return str(self.rows.one(sql, *columns.values()))
+
+    def running(self, job_id: str) -> bool:
+        return bool(self.rows.job(job_id)["status"] == "processing")
+
+
+@pytest.fixture(scope="module")
+def stage(migrated: str, prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with psycopg.connect(migrated, autocommit=True) as connection:
+        connection.execute("TRUNCATE background_jobs, job_failures, job_metrics, workers, job_types CASCADE")
+    post_office = tmp_path_factory.mktemp("post") / "office"
+    rows = Rows(migrated)
+    with ExitStack() as children:
+        crew = children.enter_context(
+            worker(
+                "deliver_letter", "long_rest",
+                JOB_QUEUE_MODULES="tests.journey_processors", JOURNEY_POST_OFFICE=str(post_office),
+                JOB_QUEUE_CONCURRENCY="2",
+            )
+        )  # fmt: skip
+        shown = children.enter_context(dashboard())
+        ready(crew, rows)
+        yield Stage(shown, crew, rows, post_office)
+        assert shown.foreign == []
+    rows.close()
+
+
+@pytest.fixture
+def page(stage: Stage, browser: Browser) -> Iterator[Page]:
+    """A wide, light page of a new visitor."""
+    with stage.dashboard.visitor(browser) as opened:
+        yield opened
+
+
+def _press(page: Page, key: str) -> None:
+    """Clicks the button with this key."""
+    page.locator(f".st-key-{key} button").click()
+
+
+def test_the_failing_type_is_found_its_error_opened_retried_and_seen_to_drain(stage: Stage, page: Page) -> None:
+    ids = [stage.job("deliver_letter", json.dumps({"number": number}), priority=8) for number in range(LETTERS)]
+    until(lambda: stage.rows.count("failed", "deliver_letter") == LETTERS, what="the failures")
+
+    visit(page, "/")
+    expect(page.get_by_text(re.compile(rf"\b{LETTERS} failed"))).to_be_visible()
+    page.get_by_role("link", name="Failed").click()
+    settled(page)
+    expect(page.get_by_text("the post office refused letter")).to_have_count(1)
+    expect(page.locator("code", has_text="deliver_letter").first).to_be_visible()
+    page.locator("[class*=st-key-open_] button").click()
+    settled(page)
+    assert parse_qs(urlsplit(page.url).query)["group"]
+
+    stage.post_office.touch()
+    _press(page, "retry_group")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text(f"{LETTERS} jobs")
+    _press(page, "bulk_yes")
+    expect(page.locator(".st-key-notice")).to_contain_text("The retry has begun")
+    until(lambda: stage.rows.count("completed", "deliver_letter") == LETTERS, what="the letters' delivery")
+    expect(page.get_by_text("No job of this group is failed any more")).to_be_visible()
+    assert {stage.rows.job(job_id)["status"] for job_id in ids} == {"completed"}
+    assert stage.rows.one("SELECT count(*) FROM audit_log WHERE action LIKE '%%retry%%'") > 0
+
+
+def test_retrying_a_job_that_a_worker_has_taken_meanwhile_changes_nothing_and_says_so(stage: Stage, page: Page) -> None:
+    job_id = stage.job("long_rest", status="failed", completed_at="now", error_message="tired")
+    visit(page, f"/job?id={job_id}")
+    expect(page.get_by_text("tired").first).to_be_visible()
+    page.locator(".st-key-live label").first.click()  # the page stays as it is: stale in a moment
+    settled(page)
+    assert operations.retry([job_id], OPERATOR).done == 1
+    until(lambda: stage.running(job_id), what="the worker to take it")
+    started = stage.rows.job(job_id)["started_at"]
+
+    _press(page, "retry_job")
+    expect(page.locator(".st-key-notice")).to_contain_text("running")
+    assert stage.rows.job(job_id)["started_at"] == started and stage.running(job_id)
+    operations.cancel([job_id], OPERATOR)
+
+
+def test_a_running_job_is_cancelled_and_its_worker_lets_go_of_it(stage: Stage, page: Page) -> None:
+    job_id = stage.job("long_rest", '{"seconds": 600}')
+    until(lambda: stage.running(job_id), what="the job's start")
+    visit(page, "/active")
+    expect(page.get_by_text("Nothing runs at the moment")).to_have_count(0)
+    visit(page, f"/job?id={job_id}")
+    _press(page, "cancel_job")
+    _press(page, "cancel_one_yes")
+    expect(page.locator(".st-key-notice")).to_contain_text("cancelled")
+    assert stage.rows.job(job_id)["status"] == "cancelled"
+    visit(page, "/active")
+    expect(page.get_by_text("Nothing runs at the moment")).to_be_visible()
+
+
+def test_a_paused_type_waits_until_it_is_resumed(stage: Stage, page: Page) -> None:
+    visit(page, "/queue?job_type=deliver_letter")
+    _press(page, "pause")
+    _press(page, "pause_yes")
+    expect(page.locator(".st-key-resume button")).to_be_visible()
+    stage.post_office.touch()
+    waiting = stage.job("deliver_letter", '{"number": 99}', priority=10)
+    later = stage.job("long_rest", '{"seconds": 0}', priority=1)
+    until(lambda: stage.rows.job(later)["status"] == "completed", what="a job of another type")
+    assert stage.rows.job(waiting)["status"] == "pending"
+    _press(page, "resume")
+    until(lambda: stage.rows.job(waiting)["status"] == "completed", what="the job after the pause")
+
+
+def test_a_filtered_page_is_shared_by_its_link(stage: Stage, page: Page, browser: Browser) -> None:
+    for number, name in enumerate(("apples", "pears")):
+        stage.job(
+            "deliver_letter", json.dumps({"number": 200 + number}), status="failed", completed_at="now",
+            error_message=f"no room for {name}",
+        )  # fmt: skip
+    visit(page, "/history")
+    page.locator(".st-key-text input").fill("pears")
+    page.locator(".st-key-text input").press("Enter")
+    page.wait_for_url(re.compile("text=pears"))
+    settled(page)
+    with stage.dashboard.visitor(browser) as colleague:
+        visit(colleague, page.url)
+        expect(colleague.locator(".st-key-text input")).to_have_value("pears")
+        visit(colleague, page.url.replace("/history", "/failed"))
+        expect(colleague.get_by_text("no room for pears").first).to_be_visible()
+        expect(colleague.get_by_text("no room for apples")).to_have_count(0)
+
+
+def test_a_viewer_signs_in_looks_and_is_refused_what_changes_things(stage: Stage, browser: Browser) -> None:
+    job_id = stage.job("deliver_letter", '{"number": 300}', status="failed", completed_at="now", error_message="no")
+    with (
+        dashboard(DASHBOARD_VIEWER_PASSWORD_HASH=password_hash(VIEWERS)) as closed,
+        closed.visitor(browser) as page,
+    ):
+        streams: list[str] = []
+        page.on("websocket", lambda websocket: streams.append(websocket.url))
+        page.goto(f"/job?id={job_id}")
+        expect(page.get_by_label("Password")).to_be_visible()
+        page.get_by_label("Password").fill("not the password")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("alert")).to_contain_text("That is not the password")
+        assert not streams
+        page.get_by_label("Your name").fill("Vera")
+        page.get_by_label("Password").fill(VIEWERS)
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url(f"**/job?id={job_id}")
+        settled(page)
+        assert streams
+        expect(page.locator(".st-key-retry_job button")).to_be_disabled()
+        expect(page.get_by_text("Vera")).to_be_visible()
+        page.get_by_role("link", name="Sign out").click()
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_label("Password")).to_be_visible()
+        assert VIEWERS not in closed.child.output and "argon2" not in closed.child.output
+        assert closed.foreign == []
+    assert stage.rows.job(job_id)["status"] == "failed"
+
+
+def test_hostile_texts_are_shown_as_text_and_reach_nobody(stage: Stage, page: Page) -> None:
+    job_id = stage.job(
+        "deliver_letter", json.dumps({"number": 400, "note": HOSTILE}), status="failed", completed_at="now",
+        error_message=HOSTILE,
+    )  # fmt: skip
+    stage.rows.all(
+        "INSERT INTO job_failures (job_id, job_type, attempt, error_class, message, traceback, fingerprint, failed_at)"
+        " VALUES (%s, 'deliver_letter', 1, %s, %s, %s, 'hostile', now())",
+        job_id, HOSTILE[:100], HOSTILE, HOSTILE,
+    )  # fmt: skip
+    # A type nobody knows: plain SQL may hold any name.
+    stage.job(HOSTILE[:50], status="failed", completed_at="now", error_message=HOSTILE)
+    for path in ("/", "/failed", "/failed?group=hostile", "/history", f"/job?id={job_id}", "/queue", "/active"):
+        visit(page, path)
+        made = page.locator("#owned, img[src*='foreign.example'], a[href*='foreign.example'], script:text('owned')")
+        assert made.count() == 0, path
+        assert page.evaluate("window.owned") is None, path
+        flawless(page)
+    visit(page, f"/job?id={job_id}")
+    expect(page.get_by_text("<script>window.owned = 1</script>").first).to_be_visible()
+    assert stage.dashboard.foreign == []
+
+
+def test_no_page_has_a_flaw_in_light_or_dark_wide_or_narrow(stage: Stage, page: Page) -> None:
+    for name in PAGES:
+        page.emulate_media(color_scheme="light")
+        page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+        visit(page, f"/{name}")
+        backgrounds = set()
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            for size in (WIDE, NARROW):
+                page.set_viewport_size(size)  # type: ignore[arg-type]
+                settled(page)
+                flawless(page)
+            backgrounds.add(
+                page.locator("[data-testid=stApp]").evaluate("element => getComputedStyle(element).backgroundColor")
+            )
+        assert len(backgrounds) == 2, f"/{name} has one theme only: {backgrounds}"
+    assert stage.dashboard.foreign == []
