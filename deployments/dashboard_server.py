@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+from collections.abc import Mapping
 
 import httpx
 
 from deployments.ports import LOOPBACK, free_port
-from deployments.prefect_server import PrefectServer, log_folder
+from deployments.prefect_server import log_folder
 from deployments.processes import Child, wait_until
 from models.settings import PROJECT_ROOT, Settings, settings
 
@@ -22,16 +24,17 @@ STOP_SECONDS = 5.0
 class DashboardServer:
     """The dashboard with the HTTP API; its port is chosen at once, so that others can be told before it runs."""
 
-    def __init__(self, server: PrefectServer) -> None:
+    def __init__(self, prefect_environment: Mapping[str, str], prefect_ui_url: str) -> None:
         self.port = free_port(USUAL_PORT)
         self.child = Child(
             "dashboard",
             [
+                *_after_the_jobs(),
                 sys.executable, "-m", "streamlit", "run", str(PROJECT_ROOT / "dashboard" / "app.py"),
                 "--server.address", LOOPBACK, "--server.port", str(self.port),
             ],
             log=log_folder() / "dashboard.log",
-            environment={**server.environment, "PREFECT_UI_URL": server.ui_url, **self.environment},
+            environment={**prefect_environment, "PREFECT_UI_URL": prefect_ui_url, **self.environment},
             folder=PROJECT_ROOT,
         )  # fmt: skip
 
@@ -68,6 +71,12 @@ class DashboardServer:
             return httpx.get(f"http://{LOOPBACK}:{self.port}/_stcore/health", timeout=2).status_code == 200
         except httpx.HTTPError:
             return False
+
+
+def _after_the_jobs() -> list[str]:
+    """Where the workers want all cores, they get them first: a page may take a moment longer."""
+    nice = shutil.which("nice")
+    return [nice, "-n", "10"] if nice else []
 
 
 def _python_path() -> str:

@@ -53,7 +53,7 @@ def run_up() -> int:
         _say_port(server)
         server.wait()
         _deploy(server)
-        dashboard = DashboardServer(server)
+        dashboard = DashboardServer(server.environment, server.ui_url)
         children = [dashboard.child, *_workers(server, dashboard)]
         for child in reversed(children):
             child.start()
