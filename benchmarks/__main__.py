@@ -1,4 +1,4 @@
-"""`make bench`, or `python -m benchmarks [workloads] [mails] [throughput] [reads]`."""
+"""`make bench`, or `python -m benchmarks [workloads] [mails] [throughput] [reads] [dashboard_load]`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.surroundings import machine, surroundings  # noqa: E402
 def main(names: list[str]) -> int:
     with surroundings():
         # Imported late: Prefect reads its API's address when it is imported.
-        from benchmarks import mails, processors, reads, throughput, workloads
+        from benchmarks import dashboard_load, mails, processors, reads, throughput, workloads
 
         assert processors
         sections = {
@@ -22,6 +22,7 @@ def main(names: list[str]) -> int:
             "mails": mails.measure,
             "throughput": throughput.measure,
             "reads": reads.measure,
+            "dashboard_load": dashboard_load.measure,
         }
         unknown = [name for name in names if name not in sections]
         if unknown:

@@ -1,0 +1,99 @@
+"""What ten open Overview tabs cost the worker: throughput with them and without, in turn, in the same run."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+
+from benchmarks.surroundings import configure, empty
+from deployments.dashboard_server import DashboardServer
+from deployments.output import print_table
+from flows.process_jobs import process_jobs
+from models import job_queue
+
+TABS = 10
+#: A round lasts longer than a refresh of the tabs (5 s).
+JOBS = 120_000
+#: Opening a tab costs more than an open one: that is over by then.
+SETTLE_SECONDS = 15.0
+ROUNDS = 4
+#: What is promised.
+MOST_LOST = 0.05
+
+
+def measure() -> None:
+    """Prints jobs per second without and with the tabs, and the ratio."""
+    configure(concurrency=3, batch_size=50)
+    quiet, watched, spent = [], [], []
+    with _dashboard() as shown:
+        _round()  # the first one warms everything up
+        for _ in range(ROUNDS):
+            quiet.append(_round())
+            with _tabs(shown.url):
+                time.sleep(SETTLE_SECONDS)
+                before = _cpu_seconds(shown)
+                began = time.perf_counter()
+                watched.append(_round())
+                spent.append((_cpu_seconds(shown) - before) / (time.perf_counter() - began))
+    ratios = [with_tabs / without for with_tabs, without in zip(watched, quiet, strict=True)]
+    ratio = statistics.median(ratios)
+    print_table(
+        f"No-op jobs per second, {TABS} tabs on the Overview (median of {ROUNDS} rounds)",
+        ("what", "median", "all rounds"),
+        [
+            ("without tabs", f"{statistics.median(quiet):,.0f}", ", ".join(f"{rate:,.0f}" for rate in quiet)),
+            ("with tabs", f"{statistics.median(watched):,.0f}", ", ".join(f"{rate:,.0f}" for rate in watched)),
+            ("ratio", f"{ratio:.3f}", ", ".join(f"{each:.3f}" for each in ratios)),
+            ("promised", f"at least {1 - MOST_LOST:.2f}", "kept" if ratio >= 1 - MOST_LOST else "NOT KEPT"),
+            ("cores the dashboard took", f"{statistics.median(spent):.2f}", ", ".join(f"{each:.2f}" for each in spent)),
+        ],
+    )
+
+
+def _round() -> float:
+    empty()
+    job_queue.add_batch({"type": "bench_nothing", "payload": {"number": number}} for number in range(JOBS))
+    summary = process_jobs(drain=True)
+    assert summary.completed == JOBS, summary
+    return JOBS / summary.seconds
+
+
+@contextmanager
+def _dashboard() -> Iterator[DashboardServer]:
+    shown = DashboardServer({}, os.environ["PREFECT_API_URL"].removesuffix("/api"))
+    shown.child.start()
+    try:
+        shown.wait()
+        yield shown
+    finally:
+        shown.child.stop(grace=5)
+
+
+@contextmanager
+def _tabs(url: str) -> Iterator[None]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.dashboard_tabs", url, str(TABS)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        if process.stdout.readline().strip() != "open":
+            raise RuntimeError(f"the browser tabs did not open; exit code {process.wait()}")
+        yield
+    finally:
+        process.stdin.close()
+        process.wait()
+
+
+def _cpu_seconds(shown: DashboardServer) -> float:
+    times = psutil.Process(shown.child.pid).cpu_times()
+    return float(times.user + times.system)
