@@ -162,6 +162,16 @@ def test_a_trial_that_is_cancelled_leaves_the_trial_to_the_next() -> None:
     assert asyncio.run(main()) == "done"
 
 
+def test_the_first_answer_that_a_worker_gets_ends_the_hold_of_one_that_was_killed() -> None:
+    hold("post", seconds=60, reason="its worker was killed then")
+    service = Service("post")
+
+    asyncio.run(use(service, PermanentError("no such address")))
+
+    assert held() == set()
+    assert [state.breaker for state in service_states()] == ["closed"]
+
+
 def test_a_release_leaves_what_another_service_holds() -> None:
     assert sorted(hold("post", seconds=60, reason="x")) == ["both", "mail"]
     assert hold("telegraph", seconds=30, reason="y") == ["both"]

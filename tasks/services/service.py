@@ -67,6 +67,8 @@ class Service:
         self._lock = threading.Lock()
         self._open_until = 0.0
         self._trying = False
+        #: Whether the database may have it as down: a worker that was killed leaves it so.
+        self._noted_as_down = True
         _services.add(self)
 
     @property
@@ -82,9 +84,8 @@ class Service:
             ServiceHeld: when its breaker is open.
             Snooze: when its next free turn is too far away.
         """
-        while not self._admitted():
+        while (trial := self._admitted()) is None:
             await asyncio.sleep(TRIAL_TURN_SECONDS)
-        trial = self.state != STATE_CLOSED
         try:
             await self._wait_for_turn()
             try:
@@ -94,22 +95,22 @@ class Service:
                 raise
             except Exception:
                 # It answered; what it answered is the caller's business.
-                await self._answered(trial)
+                await self._answered()
                 raise
-            await self._answered(trial)
+            await self._answered()
         finally:
             if trial:
                 self._trying = False
 
-    def _admitted(self) -> bool:
-        """Whether this call may go ahead; False: another one is trying, ask again."""
+    def _admitted(self) -> bool | None:
+        """Whether this call, which may go ahead, is the trial; None: another one is trying, ask again."""
         with self._lock:
             if self.state == STATE_CLOSED:
-                return True
+                return False
             if self.state == STATE_OPEN and self._open_until > time.monotonic():
                 raise self._held()
             if self._trying:
-                return False
+                return None
             self._trying = True
             self._breaker.half_open()
             return True
@@ -123,12 +124,13 @@ class Service:
             raise Snooze(f"{self.name}: {per_second:g} calls a second are taken for {wait:.0f} s", seconds=wait)
         await asyncio.sleep(wait)
 
-    async def _answered(self, trial: bool) -> None:
+    async def _answered(self) -> None:
         with self._lock:
             if self.state == STATE_OPEN:
                 return  # one that began earlier does not close what others have opened
             self._breaker.call(lambda: None)
-        if trial:
+            noted, self._noted_as_down = self._noted_as_down, False
+        if noted:
             await asyncio.to_thread(self._release)
 
     async def _failed(self, error: ServiceDownError) -> None:
@@ -168,14 +170,17 @@ class Service:
             logger.warning("%s is down, and that cannot be written down: %s", self.name, problem)
         else:
             logger.warning("%s is down, %s held for %g s: %s", self.name, ", ".join(held) or "nothing", seconds, error)
+        finally:
+            self._noted_as_down = True
 
     def _release(self) -> None:
         try:
             services.release(self.name)
-        except Exception as problem:  # the hold ends by itself
+        except Exception as problem:  # the hold ends by itself; the next answer tries again
+            self._noted_as_down = True
             logger.warning("%s answers again, and that cannot be written down: %s", self.name, problem)
         else:
-            logger.info("%s answers again", self.name)
+            logger.info("%s answers", self.name)
 
     def forget(self) -> None:
         """Closes the breaker, whatever it has seen."""
