@@ -129,10 +129,17 @@ def test_without_a_sign_in_nobody_else_gets_a_page_or_a_websocket(address: str, 
 
 def test_a_page_of_another_site_opens_no_websocket_and_posts_nothing() -> None:
     client = _client()
-    for origin in ("http://localhost:3000", "http://evil.example", "https://localhost", "null"):
+    for origin in ("http://localhost:3000", "http://evil.example", "https://localhost", "null", "http://[::1"):
         same = origin == "https://localhost"  # a proxy ends TLS before us: the host is what counts
         assert _opens(client, origin=origin) is same
         assert client.post("/_stcore/upload_file/x", headers={"origin": origin}).status_code == (200 if same else 403)
+
+
+def test_the_public_address_is_the_same_site_and_another_port_of_this_machine_is_not(configure: Configure) -> None:
+    assert not _opens(_client(host="localhost:8600"), host="localhost:8600", origin="http://localhost:8501")
+    configure(PUBLIC_URL="https://jobs.example")
+    assert _opens(_client(), origin="https://jobs.example")
+    assert not _opens(_client(), origin="https://jobs.example.evil.example")
 
 
 def test_health_and_the_api_are_open_to_all_as_the_api_has_tokens_of_its_own() -> None:
