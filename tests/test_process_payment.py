@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -20,6 +21,7 @@ from models.money import MOST_MINOR_UNITS, decimals, minor_units
 from models.outcomes import Failure, fingerprint
 from models.settings import Settings, SettingsError, settings
 from tasks import PermanentError, Snooze
+from tasks.services.service import FAILURES_THAT_OPEN, ServiceHeld, forget_all
 from tasks.services.stripe_payments import CardDeclinedError, StripeBusyError, StripeDownError
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -41,11 +43,15 @@ def stripe(server: StripeServer, database: str, configure: Any) -> Iterator[Stri
         yield proxy
 
 
-def run(card: str, **payload: Any) -> Any:
-    """One attempt of a job."""
+def attempt(card: str, **payload: Any) -> Any:
+    """One attempt of a job, to be awaited."""
     process_payment = registry.load()["process_payment"]
     values = {"invoice_id": "i-1", "customer_id": "c1", "amount": "12.50", "currency": "usd", "payment_method": card}
-    return asyncio.run(process_payment.run(process_payment.payload.model_validate({**values, **payload})))
+    return process_payment.run(process_payment.payload.model_validate({**values, **payload}))
+
+
+def run(card: str, **payload: Any) -> Any:
+    return asyncio.run(attempt(card, **payload))
 
 
 def payment(*columns: str) -> tuple[Any, ...]:
@@ -272,6 +278,36 @@ def test_after_a_5xx_stripe_is_asked_with_another_key_as_it_repeats_its_answer_t
     run(card)
 
     assert len(stripe.server.charges()) == 1
+
+
+def test_those_put_off_by_the_breaker_after_a_5xx_ask_with_another_key_too(stripe: StripeProxy) -> None:
+    """More are under way than it takes to open the breaker; the others must not bring the 5xx back as its trials."""
+    jobs = FAILURES_THAT_OPEN + 3
+    refused: set[str] = set()
+    all_here = threading.Barrier(jobs)
+
+    def repeat(asked: Asked) -> Answer | None:
+        if asked.operation != "create":
+            return None
+        key = asked.headers["idempotency-key"]
+        if len(refused) < jobs:
+            all_here.wait(60)
+            refused.add(key)
+        return Answer(500, "{}") if key in refused else None
+
+    async def at_once() -> list[Any]:
+        return await asyncio.gather(
+            *(attempt(card, invoice_id=f"i-{number}") for number in range(jobs)), return_exceptions=True
+        )
+
+    stripe.before = repeat
+    card = stripe.server.card()
+    outcomes = asyncio.run(at_once())
+    assert [type(outcome) for outcome in outcomes].count(ServiceHeld) == jobs - FAILURES_THAT_OPEN
+    forget_all()
+
+    assert all("payment_intent" in outcome for outcome in asyncio.run(at_once()))
+    assert len(stripe.server.charges()) == jobs
 
 
 def test_neither_a_card_number_nor_a_key_gets_out_of_stripes_messages(stripe: StripeProxy) -> None:

@@ -36,6 +36,7 @@ from models.payments import (
 )
 from tasks.context import current_job, stage
 from tasks.errors import PermanentError, Snooze
+from tasks.services.service import ServiceHeld
 from tasks.services.stripe_payments import (
     CardDeclinedError,
     Intent,
@@ -145,9 +146,11 @@ async def _begun(payment: PaymentState, terms: Terms, stripe: StripePayments) ->
     try:
         with stage("work"):
             intent = await stripe.create(wanted, idempotency_key=payment.idempotency_key)
-    except StripeDownError as error:
-        if error.answered:
-            # To the same key Stripe would give the same 5xx for a day.
+    except (StripeDownError, ServiceHeld) as error:
+        # Of those under way when the breaker opens, the answer is the cause of their being put off.
+        down = error if isinstance(error, StripeDownError) else error.__cause__
+        if isinstance(down, StripeDownError) and down.answered:
+            # To the same key Stripe would give the same 5xx for a day: each such job would fail its trial.
             await renew_payment(payment, terms, _job_id())
         raise
     with stage("record"):
