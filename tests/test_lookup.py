@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from support import claimer, finish, insert, job_type, query, worker_row
 
-from models import lookup, registry
+from models import lookup, paging, registry
 from models.claims import Claim
+from models.filters import JobFilter
 from models.outcomes import Ending
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -106,3 +107,25 @@ def test_workers_are_listed_until_they_sign_off_with_the_age_of_their_last_beat(
     assert (workers["idle"]["stop_requested"], workers["silent"]["stop_requested"]) == (False, True)
     assert 2 <= workers["idle"]["beat_age_seconds"] < workers["silent"]["beat_age_seconds"]
     assert workers["silent"]["beat_age_seconds"] >= 100
+
+
+def test_pages_of_a_rare_type_among_lots_added_at_once_have_each_job_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paging, "EXAMINED", 7)
+    monkeypatch.setattr(paging, "SMALL_SLICE", 0)
+    monkeypatch.setattr(paging, "MOST_LOOKS", 2)
+    for minute in range(6):
+        for number in range(20):
+            _add(minute, job_type="rare" if (minute + number) % 9 == 0 else "note")
+    rows = query("SELECT id FROM background_jobs WHERE job_type = 'rare' ORDER BY created_at DESC, id DESC")
+    wanted = [row[0] for row in rows]
+
+    found: list[str] = []
+    cursor: str | None = None
+    while True:
+        page = paging.page(JobFilter(job_types=("rare",)), cursor, limit=2)
+        found.extend(page.frame["id"])
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+
+    assert found == wanted
