@@ -228,7 +228,6 @@ def zone_label(zone: ZoneInfo, buckets: pd.Series) -> str:
 
 def _layout(unit: str) -> dict[str, object]:
     return {
-        "template": "streamlit",
         "height": HEIGHT,
         "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
         # Above: below, it would lie on the axis at phone width.
