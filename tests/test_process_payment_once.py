@@ -201,6 +201,33 @@ def test_after_a_time_out_stripe_is_asked_before_it_is_told_to_charge_again(
         assert sorted(intent["status"] for intent in stripe.server.intents()) == ["requires_confirmation", "succeeded"]
 
 
+def test_cancelled_while_stripe_charges_the_row_says_that_it_was_paid(stripe: StripeProxy) -> None:
+    card = stripe.server.card()
+    here, go_on = threading.Event(), threading.Event()
+
+    def hold(asked: Asked, answer: Answer) -> Answer:
+        if asked.operation == "confirm":
+            here.set()
+            go_on.wait(60)
+        return answer
+
+    stripe.after = hold
+
+    async def main() -> None:
+        running = asyncio.create_task(job(card))
+        await asyncio.to_thread(here.wait)
+        running.cancel()
+        await asyncio.sleep(0.05)
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(main())
+
+    assert payment("status") == ("succeeded",)
+    assert len(stripe.server.charges()) == 1
+
+
 def test_of_eight_jobs_for_one_invoice_at_the_same_time_one_charges(stripe: StripeProxy) -> None:
     async def at_once() -> list[Any]:
         return await asyncio.gather(*(job(card) for card in cards))

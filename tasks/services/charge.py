@@ -20,6 +20,7 @@ another one for the invoice, perhaps with another card.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from models.exclusive import AlreadyRunningError, exclusive
 from models.money import minor_units
@@ -36,6 +37,7 @@ from models.payments import (
 )
 from tasks.context import current_job, stage
 from tasks.errors import PermanentError, Snooze
+from tasks.services.no_return import point_of_no_return, to_its_end
 from tasks.services.service import ServiceHeld
 from tasks.services.stripe_payments import (
     CardDeclinedError,
@@ -105,7 +107,7 @@ async def _settled(terms: Terms, stripe: StripePayments) -> tuple[PaymentState, 
             with stage("record"):
                 if not await record_doubt(payment, intent.id):
                     return None
-            intent = await _confirmed(payment, intent, stripe)
+            return await to_its_end(partial(_confirmed_and_recorded, payment, intent, terms, stripe))
         return await _recorded(payment, intent, terms)
     if intent.status != "canceled":
         intent = await _canceled(intent, stripe)
@@ -155,6 +157,14 @@ async def _begun(payment: PaymentState, terms: Terms, stripe: StripePayments) ->
         raise
     with stage("record"):
         return intent if await record_intent(payment, intent.id) else None
+
+
+async def _confirmed_and_recorded(
+    payment: PaymentState, intent: Intent, terms: Terms, stripe: StripePayments
+) -> tuple[PaymentState, Intent]:
+    """Asks Stripe to charge. Cancelled meanwhile, whether the money was taken is written down all the same."""
+    point_of_no_return()
+    return await _recorded(payment, await _confirmed(payment, intent, stripe), terms)
 
 
 async def _confirmed(payment: PaymentState, intent: Intent, stripe: StripePayments) -> Intent:

@@ -21,6 +21,7 @@ from weakref import WeakKeyDictionary
 
 from models.signing import derived_key
 from tasks.errors import PermanentError, ServiceDownError
+from tasks.services.no_return import point_of_no_return
 
 if TYPE_CHECKING:
     from apprise import AppriseAsset, NotifyType
@@ -66,6 +67,8 @@ async def hand_over(url: str, what: str, *, title: str, body: str, severity: str
     """
     title = _CONTROLS.sub(" ", title.replace("\n", " "))[:TITLE_LIMIT]
     body = _CONTROLS.sub(" ", body.replace("\r\n", "\n"))[:BODY_LIMIT]
+    # The thread cannot be stopped.
+    point_of_no_return()
     await asyncio.to_thread(_hand_over, url, what, title, body, severity)
 
 

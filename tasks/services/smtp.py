@@ -27,6 +27,7 @@ from aiosmtplib import (
 from models.settings import settings
 from models.smtp_url import Encryption, SmtpServer
 from tasks.errors import PermanentError, ServiceDownError
+from tasks.services.no_return import point_of_no_return
 from tasks.services.service import Service
 
 #: For the connection and each answer. Servers answer in well under a second; 20 s covers one that greylists or scans.
@@ -91,6 +92,7 @@ class SmtpPool:
                 try:
                     await client.rcpt(recipient)
                     operation = "content"
+                    point_of_no_return()
                     await client.data(content)
                     reusable = True
                 except _ERRORS as error:

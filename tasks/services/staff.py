@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 
 from models.apprise_urls import apprise_urls
 from models.notifications import begin_telling, record_told, told
 from models.settings import settings
 from tasks.context import stage
 from tasks.errors import PermanentError, ServiceDownError
+from tasks.services.no_return import to_its_end
 from tasks.services.notify import hand_over, place_of, target_of, turn
 from tasks.services.service import Service
 
@@ -46,7 +48,10 @@ async def tell_staff(job_id: str, *, title: str, body: str, severity: str) -> To
     done = await told(job_id) & urls.keys()
     left = [(number, target, url) for number, (target, url) in enumerate(urls.items(), 1) if target not in done]
     outcomes = await asyncio.gather(
-        *(_tell(job_id, number, target, url, title, body, severity) for number, target, url in left),
+        *(
+            to_its_end(partial(_tell, job_id, number, target, url, title, body, severity))
+            for number, target, url in left
+        ),
         return_exceptions=True,
     )
     failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]

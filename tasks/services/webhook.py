@@ -14,6 +14,7 @@ from models.webhooks import webhook_headers
 from tasks.errors import PermanentError, ServiceDownError
 from tasks.services.delivery import deliver_alone
 from tasks.services.http import checked_url, guarded_client
+from tasks.services.no_return import point_of_no_return
 
 #: For the whole exchange; receivers are to answer first and work later.
 ANSWER_SECONDS = 15.0
@@ -48,6 +49,7 @@ async def post_once(key: MessageKey, url: str | None, event: str, content: dict[
         headers = webhook_headers(key.customer_id, key.id, int(time.time()), body)
         # A redirect is no yes: followed as browsers do, the message would become a question without a body.
         async with guarded_client(seconds=ANSWER_SECONDS, largest=LARGEST_ANSWER, redirects=0) as client:
+            point_of_no_return()
             answer = await client.post(address, content=body, headers={"Content-Type": "application/json", **headers})
         _check(answer.status_code)
 
