@@ -115,7 +115,9 @@ def cancel_dialog() -> None:
     """What cancelling does, and to how many, before."""
     opened = state.dialog()
     ids = list(opened.about.get("ids", ())) if opened else []
-    st.write(f"**{jobs(len(ids))}** will be cancelled. Their workers interrupt them; what they did so far stays done.")
+    st.write(
+        f"**{jobs(len(ids))}** will be cancelled. The workers interrupt what runs; what was done so far stays done."
+    )
     st.caption("Jobs that have ended meanwhile stay as they are.")
     with st.container(horizontal=True, horizontal_alignment="right"):
         st.button("Keep them", on_click=state.close_and_rerun, key="cancel_no")

@@ -32,7 +32,7 @@ def drain_words(estimate: DrainEstimate) -> str:
     if estimate.low_seconds is None:
         return "not draining"
     if estimate.high_seconds is None:
-        return "now and then"
+        return "unclear"
     if not estimate.high_seconds:
         return "empty"
     low, high = (duration(round(each)) for each in (estimate.low_seconds, estimate.high_seconds))

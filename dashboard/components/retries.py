@@ -79,9 +79,9 @@ def _begin(filter: JobFilter) -> None:
     # The browser's list of rates is no limit: the operation checks the number itself.
     speed = None if rate is None else float(rate)
 
-    def begin() -> operations.ActionResult:
-        action_id = operations.begin_bulk_retry(filter, speed, viewer.actor())
-        return operations.ActionResult(1, 0, f"The retry has begun, {_rate_words(rate)}.", action_id)
+    def begin() -> str:
+        operations.begin_bulk_retry(filter, speed, viewer.actor())
+        return f"The retry has begun, {_rate_words(rate)}: its progress is below."
 
     shell.act(begin)
 

@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard import data, state
 from dashboard.components import viewer
-from dashboard.text import clock, code, utc
+from dashboard.text import clock, code, utc, visible
 from models import operations
 
 P = ParamSpec("P")
@@ -61,7 +61,8 @@ def _notice() -> None:
         return
     with st.container(border=True, horizontal=True, vertical_alignment="center", key="notice"):
         icon = ":green[:material/check_circle:]" if notice.good else ":orange[:material/info:]"
-        st.markdown(f"{icon} {code(notice.text, 400)}", width="stretch")
+        st.markdown(icon, width="content")
+        st.text(visible(notice.text, 400), width="stretch")
         if notice.action_id:
             st.button("Undo", on_click=_undo, args=(notice.action_id,), icon=":material/undo:", key="undo")
         if notice.job_id:
