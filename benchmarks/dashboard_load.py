@@ -20,9 +20,9 @@ from models import job_queue
 
 TABS = 10
 #: A round lasts longer than a refresh of the tabs (5 s).
-JOBS = 120_000
+JOBS = 100_000
 #: Opening a tab costs more than an open one: that is over by then.
-SETTLE_SECONDS = 15.0
+SETTLE_SECONDS = 10.0
 ROUNDS = 4
 #: What is promised.
 MOST_LOST = 0.05
