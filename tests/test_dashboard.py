@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from dashboard import data
+from dashboard import answers, data
 from dashboard.components import history
 from models import database as db
 from models import job_queue, lookup, passwords, registry
@@ -28,7 +28,7 @@ def _nothing_cached(configure: Settings, monkeypatch: pytest.MonkeyPatch) -> Non
         probe.bind(("127.0.0.1", 0))
         # Nobody listens there, whatever runs on this machine.
         monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{probe.getsockname()[1]}/api")
-    data.forget()
+    answers.forget()
 
 
 def _failed(message: str = "the mail server is away", jobs: int = 1, group: str = "note:Error:away") -> list[str]:
@@ -127,7 +127,7 @@ def test_a_row_stays_the_job_it_was_when_it_was_chosen() -> None:
     page = open_page("failed", group="note:Error:away")
     # Newer ones push it down while the viewer looks at it.
     _failed(jobs=3)
-    data.forget()
+    answers.forget()
     choose(page, "failed_jobs", [0])
     click(page, "retry_chosen")
     assert support.job(chosen)["status"] == "pending"
@@ -157,7 +157,7 @@ def test_all_of_a_group_are_retried_after_the_number_is_shown() -> None:
     assert "The retry has begun, 50 a second" in texts(page)
     _wait_for("SELECT count(*) FROM bulk_actions WHERE state = 'done'", 1)
     assert [support.job(job_id)["status"] for job_id in others] == ["failed"]
-    data.forget()
+    answers.forget()
     run(page)
     assert "**Retry done**: 3 of 3 put back" in texts(page)
 
@@ -242,7 +242,7 @@ def test_the_job_page_tells_its_story_with_secrets_masked() -> None:
     assert '"cardNumber": "***"' in everything and "4242" not in everything
     click(page, "retry_job")
     assert support.job(job_id)["status"] == "pending"
-    data.forget()
+    answers.forget()
     assert "`retry` by" in texts(run(page))
 
 
@@ -290,10 +290,10 @@ def test_a_panel_that_cannot_be_read_shows_its_last_answer_and_since_when(monkey
     page = open_page("failed")
     assert "**1 job** failed" in texts(page)
     # The answer is kept; the database is really gone for the next read.
-    monkeypatch.setattr(data, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(answers, "PAUSE_SECONDS", 0.0)
     support.query("ALTER TABLE job_failures RENAME TO gone")
     try:
-        data.refresh()
+        answers.refresh()
         run(page)
         assert "stale since" in texts(page)
         assert "**1 job** failed" in texts(page)

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from benchmarks.million import LOAD_JOBS, LOAD_ROLL_UP
-from dashboard import data
+from dashboard import answers
 from models.settings import settings
 from tests.pages import PAGES, click, open_page, texts
 
@@ -23,10 +23,10 @@ def million(migrated: str) -> Iterator[None]:
         connection.execute(LOAD_JOBS)
         connection.execute(LOAD_ROLL_UP)
         connection.execute("VACUUM ANALYZE background_jobs, job_failures, job_metrics")
-        data.forget()
+        answers.forget()
         yield
         connection.execute(f"TRUNCATE {tables} CASCADE")
-    data.forget()
+    answers.forget()
 
 
 @pytest.mark.parametrize("name", PAGES)

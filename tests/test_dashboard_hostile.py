@@ -10,7 +10,7 @@ import pytest
 from rich.markdown import Markdown
 from streamlit.testing.v1 import AppTest
 
-from dashboard import data
+from dashboard import answers
 from models import database as db
 from models.rollup import RollUp
 from tests import support
@@ -27,7 +27,7 @@ SHORT = "<b>:red[urgent]</b>![p](https://evil.example/p)"
 @pytest.fixture(autouse=True)
 def failed_job(database: str) -> str:
     """A queue in which everything that can be typed was typed by somebody hostile: the id of a failed job."""
-    data.forget()
+    answers.forget()
     support.worker_row(SHORT, host=SHORT, job_types=[SHORT])
     support.held_by(SHORT, job_type=SHORT, progress=0.5, progress_note=EVIL)
     support.insert(job_type=SHORT, error_message=LONG, retry_count=1)

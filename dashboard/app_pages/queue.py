@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard import data, state
+from dashboard import answers, data, state
 from dashboard.components import add_job, job_types, queue, shell
 from models.filters import JobFilter
 
@@ -25,7 +25,7 @@ def now() -> None:
 
 shell.live(now)
 
-known = data.read(data.job_types).value or []
+known = answers.read(data.job_types).value or []
 left, right = st.columns(2)
 with left:
     st.subheader("Pause or limit", anchor=False)

@@ -1,6 +1,6 @@
 """The deployments and their runs, from Prefect."""
 
-from dashboard import data, state
+from dashboard import answers, data, state
 from dashboard.components import schedules, shell
 
 shell.begin("Schedules", "What runs when, how did it go last, and what comes next?")
@@ -9,7 +9,7 @@ shell.begin("Schedules", "What runs when, how did it go last, and what comes nex
 def now() -> None:
     """The deployments."""
     shell.as_of()
-    if data.read(data.deployments).problem:
+    if answers.read(data.deployments).problem:
         schedules.unreachable()
     shell.panel(None, schedules.deployments, data.deployments)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import data, schema_form, state
+from dashboard import answers, schema_form, state
 from dashboard.components import viewer
 from dashboard.components.job_types import first_sentence
 from dashboard.schema_form import Field
@@ -110,10 +110,10 @@ def _add(job_type: str, fields: Sequence[Field]) -> None:
     except (PermissionError, ValueError) as error:
         st.session_state[_PROBLEM] = str(error)
         return
-    except data.TROUBLE as error:
-        st.session_state[_PROBLEM] = f"not added: {data.in_words(error)}"
+    except answers.TROUBLE as error:
+        st.session_state[_PROBLEM] = f"not added: {answers.in_words(error)}"
         return
-    data.refresh()
+    answers.refresh()
     state.say(f"Added a job of {job_type}: {job_id}", job_id=job_id)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from dashboard import data, state
+from dashboard import answers, data, state
 from dashboard.components import job_details, pager, shell, viewer
 from dashboard.text import jobs, payload_line, visible
 from models import operations
@@ -90,7 +90,7 @@ def _retry(ids: list[str]) -> None:
 
 
 def _one(job_id: str) -> None:
-    found, failures = data.read(data.job, job_id).value, data.read(data.failures, job_id).value
+    found, failures = answers.read(data.job, job_id).value, answers.read(data.failures, job_id).value
     if found is None:
         st.info("This job is not there any more.", icon=":material/info:")
         return

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import streamlit as st
 
-from dashboard import data
+from dashboard import answers, data
 from models.filters import TEXT_LIMIT, JobFilter, Period
 from models.ids import can_be_stored
 
@@ -76,14 +76,14 @@ def _since(label: str) -> Period | None:
         label, [None, *SPANS], format_func=lambda name: SPANS[name].words if name else "any time",
         key="since", bind="query-params", width=165,
     )  # fmt: skip
-    period = data.read(data.last, SPANS[chosen].hours).value if chosen in SPANS else None
+    period = answers.read(data.last, SPANS[chosen].hours).value if chosen in SPANS else None
     # Up to now and beyond: what comes while one looks is in it too.
     return period and Period(period.start, period.end + timedelta(days=1))
 
 
 def names_of_types() -> list[str]:
     """The job types that a worker has declared."""
-    return [row["job_type"] for row in data.read(data.job_types).value or []]
+    return [row["job_type"] for row in answers.read(data.job_types).value or []]
 
 
 def _types() -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import data, state
+from dashboard import answers, data, state
 from dashboard.components import failed_jobs, retries, viewer
 from dashboard.text import block, code, count, jobs, moment, visible
 from models.filters import JobFilter
@@ -100,7 +100,7 @@ def group(fingerprint: str, filter: JobFilter) -> None:
     """One group: its error, what can be done about all of it, and its jobs."""
     st.button("All errors", on_click=_close, icon=":material/arrow_back:", type="tertiary", key="back")
     one = JobFilter(filter.job_types, filter.priorities, (), filter.text, filter.period, fingerprint)
-    answer = data.read(data.groups, one, 1)
+    answer = answers.read(data.groups, one, 1)
     if answer.value is None:
         st.warning(f"Nothing to show: {answer.problem}.")
         return

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import data, state
+from dashboard import answers, data, state
 from dashboard.components import job_details, shell, viewer
 from dashboard.text import code, count, duration, moment, payload_text, utc, visible
 from models import operations
@@ -38,7 +38,7 @@ def _find() -> None:
 
 def job(job_id: str) -> None:
     """The job of an id, or that there is none."""
-    answer = data.read(data.job, job_id)
+    answer = answers.read(data.job, job_id)
     if answer.problem:
         st.warning(f"Not readable now: {answer.problem}.")
     if answer.value is None:
@@ -49,7 +49,7 @@ def job(job_id: str) -> None:
             )
         return
     found = answer.value
-    failures = data.read(data.failures, job_id).value or []
+    failures = answers.read(data.failures, job_id).value or []
     _head(found)
     if found["error_message"] and found["status"] in ("failed", "pending"):
         last = failures[-1] if failures else {}

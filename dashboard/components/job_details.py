@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import data, prefect_api
+from dashboard import answers, data, prefect_api
 from dashboard.components import viewer
 from dashboard.text import block, code, count, duration, moment, payload_text, utc
 
@@ -17,7 +17,7 @@ MOST_ATTEMPTS = 20
 
 def schema_of(job_type: str) -> Mapping[str, Any] | None:
     """The payload's JSON Schema of a job type, for masking; None when no worker has declared it."""
-    rows = data.read(data.job_types).value or []
+    rows = answers.read(data.job_types).value or []
     return next((row["payload_schema"] for row in rows if row["job_type"] == job_type), None)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import data, state
+from dashboard import answers, data, state
 from dashboard.components import shell, viewer
 from dashboard.text import NOTHING, about, code, count, moment, visible
 from models import operations
@@ -26,7 +26,7 @@ def states(rows: Sequence[Mapping[str, Any]]) -> None:
             "No job type is known yet: a worker declares them when it starts (`jobs worker`).", icon=":material/info:"
         )
         return
-    now = data.read(data.now).value
+    now = answers.read(data.now).value
     config = st.column_config
     st.dataframe(
         pd.DataFrame(
@@ -91,7 +91,7 @@ def switches(rows: Sequence[Mapping[str, Any]]) -> None:
     row = next((each for each in rows if each["job_type"] == name), None)
     if row is None:
         return
-    now = data.read(data.now).value
+    now = answers.read(data.now).value
     if (held := held_seconds(row, now)) is not None:
         until = moment(row["held_until"], viewer.zone())
         st.warning(
@@ -144,7 +144,7 @@ def pause_dialog() -> None:
     if opened is None:
         return
     name = str(opened.about["job_type"])
-    pending = data.read(data.backlog).value
+    pending = answers.read(data.backlog).value
     waiting = "Its jobs"
     if pending is not None:
         mine = pending[pending["job_type"] == name]

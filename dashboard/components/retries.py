@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import data, state
+from dashboard import answers, data, state
 from dashboard.components import shell, viewer
 from dashboard.text import about, code, count, jobs, moment
 from models import operations
@@ -44,7 +44,7 @@ def bulk_dialog() -> None:
         return
     filter: JobFilter = opened.about["filter"]
     with st.spinner("Counting…"):
-        answer = data.read(data.preview, filter)
+        answer = answers.read(data.preview, filter)
     if answer.value is None:
         st.error(f"Not possible now: {answer.problem}.")
         return
@@ -90,7 +90,7 @@ def progress(frame: pd.DataFrame) -> None:
     """Bulk retries that run, or ended lately: how far they are, stop, go on, undo."""
     if frame.empty:
         return
-    now = data.read(data.now).value
+    now = answers.read(data.now).value
     for row in frame.to_dict("records"):
         if row["action"] == BULK and (row["state"] in _GOING_ON or (now and now - row["updated_at"] < RECENT)):
             _action(row)

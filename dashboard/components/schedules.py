@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import data, prefect_api, state
+from dashboard import answers, data, prefect_api, state
 from dashboard.components import shell, viewer
 from dashboard.text import ago, code, duration, moment, utc, visible
 from models.roles import require_operator
@@ -63,7 +63,7 @@ def _last(row: Mapping[Any, Any]) -> None:
         return
     state_now = str(row["last_state"] or "")
     colour = "green" if state_now.upper() in _GOOD else "red" if state_now.upper() in _BAD else "gray"
-    now = data.read(data.now).value
+    now = answers.read(data.now).value
     since = ago((now - when).total_seconds()) if now else moment(when, viewer.zone())
     link = prefect_api.flow_run_link(str(row["last_run_id"]))
     took = f", {duration(row['last_seconds'])}" if row["last_seconds"] else ""

@@ -7,7 +7,7 @@ from typing import ParamSpec, TypeVar
 
 import streamlit as st
 
-from dashboard import data, state
+from dashboard import answers, data, state
 from dashboard.components import viewer
 from dashboard.text import clock, code, utc, visible
 from models import operations
@@ -30,7 +30,7 @@ def live(body: Callable[[], None], *, least: float = 0.0) -> None:
 
 def as_of() -> None:
     """When this was so, by the database's clock, in the viewer's zone."""
-    answer = data.read(data.now)
+    answer = answers.read(data.now)
     zone = viewer.zone()
     if answer.value is None or answer.problem:
         st.caption(":red[:material/cloud_off: the database does not answer]")
@@ -44,7 +44,7 @@ def panel(
     """A part that fails alone: what `load` answers, drawn; or what it answered last, with since when that is stale."""
     if title:
         st.subheader(title, anchor=False)
-    answer = data.read(load, *args, **kwargs)
+    answer = answers.read(load, *args, **kwargs)
     if answer.problem and answer.stale_since:
         st.caption(
             f":orange[:material/history: stale since {clock(answer.stale_since, viewer.zone())}: {answer.problem}]"
@@ -83,9 +83,9 @@ def act(action: Callable[[], operations.ActionResult | str], *, good: bool | Non
         state.say(action(), good=good)
     except (PermissionError, ValueError, LookupError) as error:
         state.say(str(error), good=False)
-    except data.TROUBLE as error:
-        state.say(f"not done, {data.in_words(error)}", good=False)
+    except answers.TROUBLE as error:
+        state.say(f"not done, {answers.in_words(error)}", good=False)
     state.close_dialog()
     state.clear_selection()
-    data.refresh()
+    answers.refresh()
     st.rerun()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from dashboard import data
+from dashboard import answers, data
 from dashboard.components import viewer
 from dashboard.text import ago, code, count, duration, size, visible
 from models.services import ServiceState
@@ -47,7 +47,7 @@ def _tables(tables: pd.DataFrame) -> None:
         f"Estimates of PostgreSQL's own. More than {count(DEAD_ROWS)} dead rows that are over {DEAD_SHARE:.0%} of a"
         " table slow the queue: autovacuum is behind, or held back."
     )
-    now = data.read(data.now).value
+    now = answers.read(data.now).value
     config = st.column_config
     used = (tables["live_rows"] + tables["dead_rows"]) > 0
     empty = int((~used).sum())
@@ -92,7 +92,7 @@ def breakers(found: list[ServiceState]) -> None:
     if not found:
         st.caption("No service has given trouble.")
         return
-    now = data.read(data.now).value
+    now = answers.read(data.now).value
     config = st.column_config
     st.dataframe(
         pd.DataFrame(
