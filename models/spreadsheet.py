@@ -18,8 +18,8 @@ from typing import Any
 
 import pandas as pd
 
-#: What spreadsheets take for the beginning of a formula (OWASP, "CSV injection"), the full-width forms included.
-_FORMULA = re.compile(r"[\t\r\n]|[\s\ufeff\u200b]*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+from models.formulas import is_formula, without_formulas_inside
+
 #: No XML holds these, and no cell shows them; tab and line ends are allowed.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff\ud800-\udfff]")
 #: The most a cell of Excel takes.
@@ -36,7 +36,7 @@ def safe_text(text: str) -> str:
     Control characters become `\N{REPLACEMENT CHARACTER}`; what is longer than Excel takes is cut, and ends in `...`.
     """
     text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
-    if _FORMULA.match(text):
+    if is_formula(text):
         text = f"'{text}"
     return text if len(text) <= CELL_LIMIT else f"{text[: CELL_LIMIT - 3]}..."
 
@@ -75,8 +75,8 @@ def cell(value: Any) -> Cell:
 def csv_bytes(frame: pd.DataFrame, *, total: Iterable[Any] | None = None) -> bytes:
     """The frame, without its index, as a CSV file that Excel, LibreOffice and pandas open alike.
 
-    UTF-8 with a byte order mark, CRLF, comma; times as `2026-11-24 16:51:00` in UTC; text always in quotes, so that it
-    is not parted where a list separator is a semicolon.
+    UTF-8 with a byte order mark, CRLF, comma; times as `2026-11-24 16:51:00` in UTC; text always in quotes. Where the
+    list separator is a semicolon, a text with one in it may be parted there: what follows is then no formula either.
 
     Args:
         total: a last row.
@@ -84,7 +84,7 @@ def csv_bytes(frame: pd.DataFrame, *, total: Iterable[Any] | None = None) -> byt
     file = io.StringIO(newline="")
     file.write(_BYTE_ORDER_MARK)
     writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC)
-    writer.writerow([safe_text(str(name)) for name in frame.columns])
+    writer.writerow([_as_csv(safe_text(str(name))) for name in frame.columns])
     for row in rows_of(frame):
         writer.writerow([_as_csv(value) for value in row])
     if total is not None:
@@ -102,5 +102,7 @@ def rows_of(frame: pd.DataFrame) -> Iterable[list[Cell]]:
 def _as_csv(value: Cell) -> Any:
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="seconds")
+    if isinstance(value, str):
+        return without_formulas_inside(value)
     # The writer puts quotes around None's empty text, and not around a number that is no number.
     return "" if value is None else value

@@ -86,9 +86,9 @@ def test_every_rejected_row_is_reported_with_the_line_it_starts_on(crm: Crm, tit
 
 
 def test_text_that_looks_like_a_formula_is_stored_as_it_is_and_harmless_in_the_report(crm: Crm) -> None:
-    crm.deals("d1,=1+2,,Open,1,\nd2,A,,=cmd(),1,\nd3,A,,Open,-5,\n")
+    crm.deals("d1,=1+2,,Open,1,\nd2,A,,=cmd(),1,\nd3,A,,Open,-5,\nd4,A,,\uff1da;=b,1,\n")
     assert crm.rows("SELECT title FROM opportunities") == [("=1+2",)]
-    assert [row["value"] for row in crm.rejected()] == ["'=cmd()", "-5"]
+    assert [row["value"] for row in crm.rejected()] == ["'=cmd()", "-5", "'\uff1da;'=b"]
 
 
 def test_more_rejections_than_allowed_load_nothing_and_keep_the_report(crm: Crm) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 
@@ -70,9 +71,20 @@ def test_a_csv_file_reads_back() -> None:
         ["name", "'=value", "at"],
         ['Anna "A", 1', "1.5", "2026-01-01 00:00:00"],
         ["'=1+1", "-2.0", ""],
-        ["two\r\nlines; =2", "", ""],
+        ["two\r\nlines;' =2", "", ""],
         ["total", "-0.5", ""],
     ]
+
+
+@pytest.mark.parametrize("separator", [";", "\t", ","])
+@given(texts=st.lists(st.text("=+@-;,\t\r\n\" '\uff1da1", max_size=12), min_size=1, max_size=4))
+def test_whatever_parts_the_cells_none_of_them_is_a_formula(separator: str, texts: list[str]) -> None:
+    frame = pd.DataFrame({"first": ["x"] * len(texts), ";=second": texts})
+    text = csv_bytes(frame).decode("utf-8-sig")
+
+    cells = [cell for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) for cell in row]
+
+    assert not [cell for cell in cells if re.match(r"\s*[=+\-@\uff1d]", cell)]
 
 
 def test_an_empty_frame_is_a_header() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from models.crm_import.problems import CrmFileError, RowProblem
+from models.formulas import is_formula, without_formulas_inside
 from models.settings import settings
 
 #: The report's columns.
@@ -19,8 +20,7 @@ REPORT_COLUMNS = ("file", "line", "column", "reason", "value")
 #: Characters of a value that the report shows, and rejections that an error message quotes.
 _SHOWN = 200
 _QUOTED = 3
-#: What spreadsheets run as a formula (OWASP, CSV injection); a number may begin so.
-_FORMULA = re.compile(r"[=+\-@\t\r]")
+#: What begins as a formula does, and is none.
 _NUMBER = re.compile(r"[+-]?[0-9]+([.,][0-9]+)*")
 
 
@@ -112,4 +112,5 @@ def _harmless(text: str) -> str:
     """The text cut, without control characters, and as a text for spreadsheets even where it looks like a formula."""
     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
     shown = "".join(c if c in "\n\r\t" or c >= " " else f"\\x{ord(c):02x}" for c in shown)
-    return f"'{shown}" if _FORMULA.match(shown) and not _NUMBER.fullmatch(shown) else shown
+    shown = without_formulas_inside(shown)
+    return f"'{shown}" if is_formula(shown) and not _NUMBER.fullmatch(shown) else shown
