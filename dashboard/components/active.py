@@ -35,7 +35,7 @@ def running(frame: pd.DataFrame) -> None:
         selection_mode="multi-row",
         alt="Running jobs, the longest-running first",
         column_config={
-            "type": st.column_config.TextColumn("Job type", pinned=True, width="medium"),
+            "type": st.column_config.TextColumn("Job type", pinned=True, width=170),
             "mark": st.column_config.MultiselectColumn(
                 "Attention", options=list(MARKS), color=list(MARKS.values()), width=130
             ),
@@ -151,7 +151,7 @@ def workers(frame: pd.DataFrame) -> None:
         height="content",
         alt="Workers with their last heartbeat",
         column_config={
-            "worker": st.column_config.TextColumn("Worker", pinned=True, width="medium"),
+            "worker": st.column_config.TextColumn("Worker", pinned=True, width=170),
             "state": st.column_config.TextColumn("State", width="small"),
             "running": st.column_config.NumberColumn("Running", width="small"),
             "beat": st.column_config.TextColumn("Last heartbeat", width=120),

@@ -73,7 +73,7 @@ def _columns() -> dict[str, Any]:
     zone = viewer.zone().key
     config = st.column_config
     return {
-        "type": config.TextColumn("Job type", pinned=True, width="medium"),
+        "type": config.TextColumn("Job type", pinned=True, width=170),
         "outcome": config.MultiselectColumn(
             "Outcome", options=list(STATUSES), color=[_COLOURS[each] for each in STATUSES], width=100
         ),

@@ -43,7 +43,7 @@ def states(rows: Sequence[Mapping[str, Any]]) -> None:
         height="content",
         alt="Job types, their state and limits",
         column_config={
-            "type": config.TextColumn("Job type", pinned=True, width="medium"),
+            "type": config.TextColumn("Job type", pinned=True, width=170),
             "state": config.TextColumn("State", width=130),
             "running": config.TextColumn("Max running", alignment="right", width=100, help="Over all workers"),
             "rate": config.TextColumn("Starts/s", alignment="right", width=80, help="Over all workers"),

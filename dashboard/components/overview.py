@@ -174,7 +174,7 @@ def _types(frame: pd.DataFrame) -> None:
         height="content",
         alt="What ended in the period, by job type",
         column_config={
-            "type": st.column_config.TextColumn("Job type", pinned=True, width="medium"),
+            "type": st.column_config.TextColumn("Job type", pinned=True, width=170),
             "completed": st.column_config.NumberColumn("Completed", format="localized"),
             "failed": st.column_config.NumberColumn("Failed", format="localized"),
             "rate": st.column_config.TextColumn(

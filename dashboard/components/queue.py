@@ -75,7 +75,7 @@ def by_type(frame: pd.DataFrame) -> None:
         height="content",
         alt="Waiting jobs by type and priority",
         column_config={
-            "type": config.TextColumn("Job type", pinned=True, width="medium"),
+            "type": config.TextColumn("Job type", pinned=True, width=170),
             "due": config.TextColumn("Due", alignment="right", width="small"),
             "oldest": config.TextColumn("Oldest", alignment="right", width="small"),
             "later": config.TextColumn("For later", alignment="right", width="small"),
@@ -112,7 +112,7 @@ def upcoming(frame: pd.DataFrame) -> None:
         height="content",
         alt="The jobs that become due next",
         column_config={
-            "type": config.TextColumn("Job type", pinned=True, width="medium"),
+            "type": config.TextColumn("Job type", pinned=True, width=170),
             "in": config.TextColumn("Due in", alignment="right", width="small"),
             "at": config.DatetimeColumn("At", format="D MMM HH:mm:ss", timezone=viewer.zone().key, width=125),
             "why": config.TextColumn("Why", width="large"),

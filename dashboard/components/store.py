@@ -68,7 +68,7 @@ def _tables(tables: pd.DataFrame) -> None:
         height="content",
         alt="The queue's tables: live and dead rows, last vacuum, sizes",
         column_config={
-            "table": config.TextColumn("Table", pinned=True, width="medium"),
+            "table": config.TextColumn("Table", pinned=True, width=170),
             "live": config.NumberColumn("Live rows", format="localized", width="small"),
             "dead": config.NumberColumn("Dead rows", format="localized", width="small"),
             "share": config.ProgressColumn("Dead share", format="%.0f%%", min_value=0, max_value=100, width="small"),
@@ -108,7 +108,7 @@ def breakers(found: list[ServiceState]) -> None:
         height="content",
         alt="Services and their circuit breakers",
         column_config={
-            "service": config.TextColumn("Service", pinned=True, width="medium"),
+            "service": config.TextColumn("Service", pinned=True, width=170),
             "breaker": config.TextColumn("Breaker", width="small"),
             "since": config.TextColumn("Since", width="small"),
             "until": config.DatetimeColumn("Open until", format="HH:mm:ss", timezone=viewer.zone().key, width="small"),
