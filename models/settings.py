@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
@@ -201,14 +203,25 @@ def libpq_url(url: str) -> str:
     """The URL as libpq takes it, from any postgres:// or postgresql:// form, SQLAlchemy drivers included.
 
     Raises:
-        ValueError: when the URL names another database system.
+        ValueError: when the URL names another database system, or cannot be read; no part of what is behind the scheme
+            is in the message.
     """
     scheme, separator, rest = url.strip().partition("://")
     if not separator or scheme.partition("+")[0] not in {"postgres", "postgresql"}:
         # Without "://" what is in front may be a user's name and password.
         got = f"the scheme {scheme[:20]!r}" if separator else "something without a scheme"
         raise ValueError(f"expected a postgres:// or postgresql:// URL, got {got}")
-    return f"postgresql://{rest}"
+    made = f"postgresql://{rest}"
+    try:
+        host = str(conninfo_to_dict(made).get("host") or "")
+    except psycopg.ProgrammingError:  # libpq's message quotes what it cannot read, and that may be the password
+        host = "@"
+    if "@" in host:
+        raise ValueError(
+            "expected postgresql://user:password@host:port/database?options, got something that cannot be read as one; "
+            "encode special characters in user and password, such as @ as %40 and % as %25, and check the options"
+        )
+    return made
 
 
 @cache

@@ -36,6 +36,8 @@ SECRET = "hunter2-hunter2"
 WRONG_SECRETS = [
     ("DATABASE_URL", f"mysql://bob:{SECRET}@db", "expected a postgres:// or postgresql:// URL, got the scheme 'mysql'"),
     ("DATABASE_URL", f"b:{SECRET}@db/crm", "expected a postgres:// or postgresql:// URL"),
+    ("DATABASE_URL", f"postgresql://b:{SECRET}%zz@db/crm", "expected postgresql://user:password@host"),
+    ("DATABASE_URL", f"postgresql://b:p@{SECRET}@db/crm", "expected postgresql://user:password@host"),
     ("JOB_QUEUE_LISTEN_URL", f"https://bob:{SECRET}@db", "expected a postgres:// or postgresql:// URL"),
     ("SMTP_URL", f"smtp://bob:{SECRET}@host:port", "expected smtp://"),
     ("JOB_QUEUE_SIGNING_KEY", "hunter2", "expected at least 16 characters, got 7"),

@@ -178,7 +178,7 @@ class Service:
             services.release(self.name)
         except Exception as problem:  # the hold ends by itself; the next answer tries again
             self._noted_as_down = True
-            logger.warning("%s answers again, and that cannot be written down: %s", self.name, problem)
+            logger.warning("%s answers, and that cannot be written down: %s", self.name, problem)
         else:
             logger.info("%s answers", self.name)
 
