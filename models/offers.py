@@ -1,6 +1,6 @@
 """Offers for opportunities, in the caller's transaction: choosing the promotions, the prices, writing them down.
 
-Many at once: three statements a batch, whatever its size.
+Many at once: four statements a batch, whatever its size.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from sqlmodel import Session
 from models.ids import new_job_id
 from models.sql import statement
 
+#: How long somebody else may hold an opportunity. Less than the time-out: the thread of a `def` that ran out of time
+#: waits on, with a connection that the whole worker needs.
+LOCK_SECONDS = 20.0
 _CENT = Decimal("0.01")
 
 
@@ -59,7 +62,11 @@ def lock_opportunities(session: Session, ids: Sequence[str]) -> dict[str, Locked
 
     A statement by itself: one that also read the customers would, after waiting for another transaction's lock, put the
     changed opportunity together with what the customer was before.
+
+    Raises:
+        sqlalchemy.exc.OperationalError: when somebody else has held one of them for 20 s.
     """
+    session.connection().exec_driver_sql(f"SET LOCAL lock_timeout = {round(LOCK_SECONDS * 1000)}")
     rows = session.connection().exec_driver_sql(statement("lock_opportunities"), {"ids": list(ids)})
     return {
         id_: LockedOpportunity(id_, status, customer_id, value or Decimal(0), created_at)

@@ -184,8 +184,9 @@ class Batch:
         stages: dict[str, float] = {}
         try:
             results = await self._call(jobs, [payloads[job.id] for job in jobs], stages)
-            if len(results) != len(jobs):
-                raise TypeError(f"{self.job_type.name} was given {len(jobs)} payloads and returned {len(results)}")
+            if not isinstance(results, list | tuple) or len(results) != len(jobs):
+                got = len(results) if isinstance(results, list | tuple) else type(results).__name__
+                raise TypeError(f"{self.job_type.name}: expected a list of {len(jobs)} results, got {got}")
         except BaseException as error:
             if is_teardown(error, self._everything):
                 raise

@@ -329,6 +329,12 @@ async def together_or_not(payloads: list[Named]) -> list[Any]:
     return [{"of": len(payloads)} for _ in payloads]
 
 
+@processor(retries=0)
+def together_by_name(payloads: list[Named]) -> Any:
+    """Takes a whole batch, and returns as many results as it should, but not in a list."""
+    return {number: payload.name for number, payload in enumerate(payloads)}
+
+
 calls: list[str] = []
 
 

@@ -241,7 +241,7 @@ def test_when_the_mail_cannot_be_queued_there_is_no_offer_either(monkeypatch: py
 
 
 @pytest.mark.parametrize("jobs", [1, 200])
-def test_a_batch_of_any_size_is_one_transaction_of_four_statements(jobs: int) -> None:
+def test_a_batch_of_any_size_is_one_transaction_of_five_statements(jobs: int) -> None:
     add_customer()
     add_promotion()
     for number in range(jobs):
@@ -264,11 +264,30 @@ def test_a_batch_of_any_size_is_one_transaction_of_four_statements(jobs: int) ->
         event.remove(engine, "before_cursor_execute", note)
         event.remove(engine, "commit", committed)
 
-    assert len(seen) == 5 and seen[-1] == "COMMIT"
-    assert "FOR UPDATE" in seen[0]
+    assert len(seen) == 6 and seen[-1] == "COMMIT"
+    assert "FOR UPDATE" in seen[1]
     assert len({result["offer_id"] for result in results}) == len(offers()) == jobs
     # One mail for one customer and promotion, for however many opportunities.
     assert {result["mail_job_id"] for result in results} == {mail[0] for mail in queued_mails()}
+
+
+def test_one_that_somebody_holds_is_tried_later_and_keeps_no_other_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.offers.LOCK_SECONDS", 0.2)
+    add_customer()
+    add_promotion()
+    jobs = [
+        job_queue.add_job(type="process_opportunity_offer", payload={"opportunity_id": add_opportunity(f"o{number}")})
+        for number in range(3)
+    ]
+    with psycopg.connect(database_module.database_url()) as somebody:
+        somebody.execute("SELECT FROM opportunities WHERE id = 'o1' FOR UPDATE")
+        run_due_jobs("process_opportunity_offer")
+
+    assert [offer[0] for offer in offers()] == ["o0", "o2"]
+    states = rows("SELECT status, error_message FROM background_jobs WHERE id = ANY (%s) ORDER BY id", jobs)
+    assert [state for state, _ in states] == ["completed", "pending", "completed"]
+    assert "lock timeout" in states[1][1]
+    assert process("o1")["offer_id"]
 
 
 def test_each_of_a_batch_gets_what_is_its_own() -> None:

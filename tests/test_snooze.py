@@ -6,6 +6,7 @@ import pytest
 from running import Rows, until, worker
 from support import job as row_of
 
+from flows.testing import run_due_jobs
 from models import job_queue
 from tasks import Payload, Snooze, processor
 
@@ -49,6 +50,17 @@ def test_batches_and_snoozes_through_a_worker(samples: Rows) -> None:
     assert set(totals["stages"]) == {"fetch", "work"}
     # Seven attempts (six completed, one failed) of eight jobs that took 40 ms together.
     assert totals["stages"]["work"] >= 35_000
+
+
+def test_results_that_are_no_list_are_no_results() -> None:
+    from tests.sample_processors import together_by_name
+
+    jobs = [job_queue.add_job(type=together_by_name.name, payload={"name": name}) for name in "ab"]
+    run_due_jobs(together_by_name.name)
+
+    assert {row_of(job_id)["error_message"] for job_id in jobs} == {
+        "together_by_name: expected a list of 1 results, got dict"
+    }
 
 
 def test_a_processor_over_many_is_a_task_over_one() -> None:
