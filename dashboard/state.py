@@ -91,7 +91,7 @@ def clear_selection() -> None:
     st.session_state[_HELD] = False
 
 
-def open_dialog(name: str, **about: Any) -> None:
+def open_dialog(name: str, /, **about: Any) -> None:
     """Opens a dialog (a button's on_click); it stays open over reruns until it is closed.
 
     The whole page is run: the button may be in a part that refreshes by itself, and the dialog is not.
