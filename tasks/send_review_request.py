@@ -9,7 +9,7 @@ from models.crm import AppointmentStatus
 from models.review_requests import Begun, begin_review_request, withdraw_review_request
 from models.reviews import signed_link
 from models.unsubscribe import unsubscribe_link
-from tasks import Payload, PermanentError, Snooze, processor, stage
+from tasks import Payload, PermanentError, ServiceDownError, Snooze, processor, stage
 from tasks.send_promotion import Id
 from tasks.services.decent_hour import zone_of
 from tasks.services.mail import Mail, company_name, send_once
@@ -44,9 +44,11 @@ async def send_review_request(payload: ReviewRequestPayload) -> dict[str, str]:
         return {"skipped": f"asked within {ASK_AGAIN_DAYS} days"}
     try:
         sent = await send_once(key, mail)
-    except (PermanentError, Snooze):
-        # Refused, or not even tried: another visit may be asked about.
-        if begun is Begun.NEW:
+    except (PermanentError, Snooze) as error:
+        # Refused, or not even tried: another visit may be asked about. Put off because of a broken connection, nobody
+        # knows whether it was sent.
+        tried = isinstance(error, Snooze) and isinstance(error.__cause__, ServiceDownError)
+        if begun is Begun.NEW and not tried:
             await withdraw_review_request(key)
         raise
     return {"message_id": key.id} if sent else {"skipped": "already sent"}

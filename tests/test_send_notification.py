@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from tasks import PermanentError, Snooze
 from tasks.context import CurrentJob, running_job
 from tasks.services.notify import AT_ONCE, SEVERITIES, NotifyDownError, NotifyRefusedError, hand_over, place_of
 from tasks.services.staff import PartlyToldError
-from tests.running import unused_port
+from tests.running import until, unused_port
 from tests.support import job as row_of
 
 SECRET = "hunter2"
@@ -76,6 +78,35 @@ def test_every_place_is_told_with_the_severity(severity: str, web: HttpServer) -
     told = json.loads(web.asked[0].body)
     kind = {"info": "info", "success": "success", "warning": "warning", "critical": "failure"}[severity]
     assert (told["title"], told["message"], told["type"]) == ("Truck 7", "Broke down.", kind)
+
+
+@pytest.mark.usefixtures("places")
+def test_two_workers_with_the_same_job_tell_each_place_once(web: HttpServer) -> None:
+    """The first one was taken for dead, its job given to a second one, and then it goes on."""
+    here, go_on = threading.Event(), threading.Event()
+
+    def slow(asked: Asked) -> Answer:
+        here.set()
+        go_on.wait(60)
+        return Answer()
+
+    web.answer = slow
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(run, "j1")
+        assert here.wait(30)
+        second = pool.submit(run, "j1")
+        until(
+            lambda: rows(
+                "SELECT FROM pg_stat_activity WHERE datname = current_database()"
+                " AND application_name = 'dirtfree-jobs-locks' OFFSET 1"
+            ),
+            what="the second one at the lock",
+        )
+        go_on.set()
+        told = {first.result()["places"], second.result()["places"]}
+
+    assert told == {0, 3}
+    assert paths(web) == ["one", "three", "two"]
 
 
 @pytest.mark.usefixtures("places")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from flows.testing import run_due_jobs
 from models import InvalidJobError, job_queue, registry
 from models.reviews import ReviewAnswer, record_review
 from models.unsubscribe import unsubscribe
-from tasks import PermanentError, Snooze
-from tasks.services.smtp import SmtpError
+from tasks import PermanentError, ServiceDownError, Snooze
+from tasks.services.service import FAILURES_THAT_OPEN, ServiceHeld
+from tasks.services.smtp import SmtpError, mail_server
 from tests.support import job as row_of
 
 ASKED_LATELY = {"skipped": "asked within 90 days"}
@@ -134,6 +136,23 @@ def test_what_was_refused_for_good_does_not_count_as_asked(mails: MailServer) ->
     mails.on_recipient = lambda envelope: None
 
     assert "message_id" in run("a2")
+
+
+def test_what_was_put_off_in_the_middle_counts_as_asked(mails: MailServer) -> None:
+    """The breaker was opened by others while this mail was under way, and then its connection broke, too."""
+
+    async def others_fail(envelope: Any) -> str:
+        for _ in range(FAILURES_THAT_OPEN):
+            with suppress(ServiceDownError):
+                async with mail_server.call():
+                    raise ServiceDownError("gone")
+        return "421 closing"
+
+    mails.on_content = others_fail
+    with pytest.raises(ServiceHeld):
+        run()
+
+    assert messages() == [("a1", False)]
 
 
 def test_what_was_not_even_tried_does_not_count_as_asked(mails: MailServer) -> None:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from models.apprise_urls import apprise_urls
+from models.exclusive import exclusive
 from models.notifications import begin_telling, record_told, told
 from models.settings import settings
 from tasks.context import stage
 from tasks.errors import PermanentError, ServiceDownError
+from tasks.services.delivery import PATIENCE_SECONDS
 from tasks.services.no_return import to_its_end
 from tasks.services.notify import hand_over, place_of, target_of, turn
 from tasks.services.service import Service
@@ -38,6 +40,7 @@ async def tell_staff(job_id: str, *, title: str, body: str, severity: str) -> To
     Raises:
         PermanentError: without NOTIFY_URLS, or when no place is left that another attempt could tell.
         PartlyToldError, Snooze: when another attempt may tell those that are left.
+        AlreadyRunningError: when another worker was still telling them after 10 s.
     """
     secret = settings().notify_urls
     if secret is None:
@@ -45,15 +48,17 @@ async def tell_staff(job_id: str, *, title: str, body: str, severity: str) -> To
             "NOTIFY_URLS is not set: put the Apprise URLs there that staff is notified by, then retry this job"
         )
     urls = {target_of(url): url for url in apprise_urls(secret.get_secret_value())}
-    done = await told(job_id) & urls.keys()
-    left = [(number, target, url) for number, (target, url) in enumerate(urls.items(), 1) if target not in done]
-    outcomes = await asyncio.gather(
-        *(
-            to_its_end(partial(_tell, job_id, number, target, url, title, body, severity))
-            for number, target, url in left
-        ),
-        return_exceptions=True,
-    )
+    # A worker that was taken for dead may still be at it.
+    async with exclusive(f"notify {job_id}", patience=PATIENCE_SECONDS):
+        done = await told(job_id) & urls.keys()
+        left = [(number, target, url) for number, (target, url) in enumerate(urls.items(), 1) if target not in done]
+        outcomes = await asyncio.gather(
+            *(
+                to_its_end(partial(_tell, job_id, number, target, url, title, body, severity))
+                for number, target, url in left
+            ),
+            return_exceptions=True,
+        )
     failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
     if failures:
         raise _together(failures, len(urls))
