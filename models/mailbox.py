@@ -21,6 +21,8 @@ _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*
 _LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOMAIN = re.compile(rf"(?:{_LABEL}\.)*{_LABEL}")
 _NAMED = re.compile(r'(?:(?P<bare>[^<>"@,;:]*)|"(?P<quoted>[^"\\]*)") *<(?P<address>[^<>]*)>')
+#: Python has IDNA of 2003, which makes another domain of these (straße.de: strasse.de) than what is registered today.
+_DEVIATING = frozenset("\u00df\u1e9e\u03c2\u200c\u200d")
 #: Control characters, line and paragraph separators, halves of surrogate pairs.
 _UNFIT = {"Cc", "Zl", "Zp", "Cs"}
 
@@ -65,6 +67,11 @@ def bare_address(text: str) -> str:
     """
     found = text.strip(" ")
     local, _, domain = found.rpartition("@")
+    if not _DEVIATING.isdisjoint(domain):
+        raise ValueError(
+            f"expected a domain without one of the letters that two standards read differently, got {text!r:.100}; "
+            "write it in its ASCII form (xn--...)"
+        )
     if not domain.isascii():
         try:
             domain = domain.encode("idna").decode("ascii")

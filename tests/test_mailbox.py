@@ -43,6 +43,12 @@ def test_one_address_is_taken_and_its_domain_made_ascii(written_as: str, address
     assert Mailbox(written_as).address == address
 
 
+@pytest.mark.parametrize("domain", ["straße.example", "STRAẞE.example", "βόλος.example", "na\u200cme.example"])
+def test_a_domain_that_would_become_another_one_is_refused(domain: str) -> None:
+    with pytest.raises(ValueError, match=r"two standards read differently, got 'anna@.*; write it in its ASCII form"):
+        Mailbox(f"anna@{domain}")
+
+
 @examples(deadline=None)
 @given(st.text(max_size=80) | st.from_regex(r"[a-z@.,;<>\"() \\\[\]]{0,60}", fullmatch=True) | st.emails())
 def test_an_address_that_is_taken_reads_back_as_that_one_address(text: str) -> None:
