@@ -52,7 +52,7 @@ def test_batches_and_snoozes_through_a_worker(samples: Rows) -> None:
     assert totals["stages"]["work"] >= 35_000
 
 
-def test_results_that_are_no_list_are_no_results() -> None:
+def test_results_that_are_no_list_are_no_results(samples: Rows) -> None:
     from tests.sample_processors import together_by_name
 
     jobs = [job_queue.add_job(type=together_by_name.name, payload={"name": name}) for name in "ab"]
