@@ -16,14 +16,13 @@ from models.jobs import JobStatus
 from models.rollup import RollUp
 from models.spreadsheet import csv_bytes
 from tests import support
-from tests.conftest import Settings
 from tests.pages import PAGES, choose, click, open_page, run, texts
 
 pytestmark = pytest.mark.usefixtures("database")
 
 
 @pytest.fixture(autouse=True)
-def _nothing_cached(configure: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def _nothing_cached(configure: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         # Nobody listens there, whatever runs on this machine.
@@ -269,7 +268,7 @@ def test_the_csv_holds_the_filtered_set_and_no_formula() -> None:
     assert "payload" not in rows[0]
 
 
-def test_nobody_acts_who_is_not_signed_in(configure: Settings) -> None:
+def test_nobody_acts_who_is_not_signed_in(configure: Any) -> None:
     (job_id,) = _failed()
     _declared()
     page = open_page("job", id=job_id)
