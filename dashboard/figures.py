@@ -64,11 +64,6 @@ def run_times(frame: pd.DataFrame, zone: ZoneInfo) -> Figure:
     return _percentiles(frame, zone, "run", ("p50", "p95", "p99"), "Processing time")
 
 
-def wait_times(frame: pd.DataFrame, zone: ZoneInfo) -> Figure:
-    """How long a job waited after it was due, until it began."""
-    return _percentiles(frame, zone, "wait", ("p50", "p95"), "Waiting time")
-
-
 def failure_rate(frame: pd.DataFrame, zone: ZoneInfo) -> Figure:
     """failed / (completed + failed) of each step; the hover says of how many."""
     figure = _figure(frame, zone, "of what ended")

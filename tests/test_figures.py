@@ -59,7 +59,7 @@ def test_the_zone_is_named_with_its_distance() -> None:
 
 @pytest.mark.parametrize("zone", [ZURICH, UTC])
 def test_the_same_frame_gives_the_same_figure_to_the_byte(zone: ZoneInfo) -> None:
-    for make in (figures.jobs_by_outcome, figures.run_times, figures.wait_times, figures.failure_rate):
+    for make in (figures.jobs_by_outcome, figures.run_times, figures.failure_rate):
         frame = series((10, 1), (0, 0), (20, 2))
         assert make(frame, zone).figure.to_json() == make(frame.copy(), zone).figure.to_json()
 
