@@ -96,6 +96,8 @@ class Worker:
         self._claiming = True
         self._waiting = False
         self._gone = False
+        #: A batch was cancelled by the end of the event loop, which closes only when its threads have ended.
+        self._torn_down = False
         self._released: int | None = None
 
     # Its life.
@@ -128,7 +130,7 @@ class Worker:
     @property
     def broken(self) -> bool:
         """Whether its event loop has ended: some processor's own task raised SystemExit or KeyboardInterrupt there."""
-        return self._loop is not None and self._loop.is_closed()
+        return self._torn_down or (self._loop is not None and self._loop.is_closed())
 
     def stop(self, grace: float | None = None) -> int:
         """Ends the worker: running jobs get `grace` seconds (None: the setting), then go back to pending, uncounted.
@@ -205,7 +207,7 @@ class Worker:
         """
         with self._claim:
             loop = self._loop
-            if loop is None or loop.is_closed() or not self._claiming or not self.slots.free:
+            if loop is None or self.broken or not self._claiming or not self.slots.free:
                 return None
             claim = self.claimer.claim(flow_run_id)
             if isinstance(claim, NothingDue):
@@ -233,6 +235,7 @@ class Worker:
     def ended(self, batch: Batch) -> Tally:
         """Takes back a batch whose task run is over, ran or not, and returns what became of its jobs."""
         left = batch.held_jobs()
+        self._torn_down = self._torn_down or batch.torn_down
         if left and not self.broken:
             # Prefect ended the task run before it called us; the jobs are due again at once.
             self._give_back(left)
@@ -282,7 +285,7 @@ class Worker:
             logger.error("the event loop has ended: a processor's own task raised SystemExit or KeyboardInterrupt")
             self._on_stop()
         self._on_loop(self._answer)
-        return time.monotonic() - self._loop_answered < LOOP_ANSWER_SECONDS
+        return not self.broken and time.monotonic() - self._loop_answered < LOOP_ANSWER_SECONDS
 
     def _answer(self) -> None:
         self._loop_answered = time.monotonic()

@@ -74,6 +74,8 @@ class Batch:
         self.size = len(jobs)
         self.alone = alone
         self.tally = Tally()
+        #: The event loop ended under it.
+        self.torn_down = False
         #: What has not ended yet, in the order of the claim.
         self._held = {job.id: job for job in jobs}
         self._claimed = time.monotonic()
@@ -143,6 +145,7 @@ class Batch:
                 self._failed(job, self._claimed, broken)
             self.clear()
         self._recorder.flush()
+        self.torn_down = running.cancelled()
         if running.done():
             running.result()
         return self.tally

@@ -269,13 +269,20 @@ async def maybe_kills(payload: MaybeKills) -> None:
     await asyncio.sleep(payload.seconds)
 
 
+class EndsLoop(MaybeKills):
+    #: The loop closes only when its threads have ended.
+    threads_end_after: float = 0
+
+
 @processor(retries=0, timeout_seconds=None)
-async def ends_loop(payload: MaybeKills) -> None:
+async def ends_loop(payload: EndsLoop) -> None:
     """Ends the worker's event loop: a task of its own exits, which asyncio lets through."""
     await effect_row("began")
     if payload.kills:
 
         async def leave() -> None:
+            if payload.threads_end_after:
+                asyncio.get_running_loop().run_in_executor(None, time.sleep, payload.threads_end_after)
             sys.exit(4)
 
         asyncio.create_task(leave())

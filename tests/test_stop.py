@@ -149,11 +149,18 @@ def test_a_worker_that_slept_through_its_lease_finishes_nothing(samples: Rows, d
     assert samples.one("SELECT sum(completed) FROM job_metrics") == 30
 
 
-def test_a_job_that_ends_the_event_loop_ends_its_worker_and_is_counted(samples: Rows, database: str) -> None:
-    culprit = job_queue.add_job(type="ends_loop", payload={"kills": True, "seconds": 60})
+@pytest.mark.parametrize("threads_end_after", [0, 12])
+def test_a_job_that_ends_the_event_loop_ends_its_worker_and_is_counted(
+    samples: Rows, database: str, threads_end_after: float
+) -> None:
+    """Counted as well when the loop takes longer to close than a job may be held without running (10 s)."""
+    culprit = job_queue.add_job(
+        type="ends_loop", payload={"kills": True, "seconds": 60, "threads_end_after": threads_end_after}
+    )
     with worker("ends_loop", **IN_CHILD) as child:
         assert child.exit_code(within=30) == 1, child.output
         assert "the event loop has ended" in child.output
+        assert samples.effects(note="began") == 1, "it ran again in the loop that it had ended"
     with psycopg.connect(database, autocommit=True) as connection:
         assert rescue_lost_jobs(connection) == 1
     assert (samples.job(culprit)["status"], samples.job(culprit)["lost_count"]) == ("pending", 1)
