@@ -24,6 +24,7 @@ from tasks.bounded import for_each, in_thread, is_teardown
 from tasks.context import CurrentJob, running_job, stage_seconds
 from tasks.errors import PermanentError, Snooze
 from tasks.result import result_text
+from tasks.splitting import Patience, in_parts
 from tasks.tally import Tally
 
 #: A batch no longer holds its slot when less than this share of its jobs still runs: one mail in fifty that takes 30 s
@@ -159,13 +160,11 @@ class Batch:
             await for_each(jobs, self._run_one, self._at_once)
 
     async def _run_together(self, jobs: list[ClaimedJob]) -> None:
-        """All of them in one call of the processor, and one by one should that fail: each on its own then."""
+        """All of them in one call of the processor; what fails is called again in parts, down to single jobs."""
         payloads = {job.id: self._payload(job) for job in jobs if job.id not in self._interrupted}
         jobs = [job for job in jobs if payloads.get(job.id) is not None]
-        whole = await self._attempt_together(jobs, payloads, last=len(jobs) <= 1)
-        if not whole:
-            for job in jobs:
-                await self._attempt_together([job], payloads, last=True)
+        patience = Patience(self.job_type.timeout_seconds)
+        await in_parts(jobs, lambda part: self._attempt_together(part, payloads, patience))
         self._held.clear()
 
     def _payload(self, job: ClaimedJob) -> BaseModel | None:
@@ -177,25 +176,27 @@ class Batch:
             return None
 
     async def _attempt_together(
-        self, jobs: list[ClaimedJob], payloads: dict[str, BaseModel | None], *, last: bool
+        self, jobs: list[ClaimedJob], payloads: dict[str, BaseModel | None], patience: Patience
     ) -> bool:
-        """Runs the processor over these jobs; False when it raised, and each is to be tried alone."""
+        """Runs the processor over these jobs; False when it raised, and they are to be tried in smaller parts."""
         jobs = [job for job in jobs if job.id not in self._interrupted]
         if not jobs:
             return True
         began = time.monotonic()
         stages: dict[str, float] = {}
-        try:
-            results = await self._call(jobs, [payloads[job.id] for job in jobs], stages)
-            if not isinstance(results, list | tuple) or len(results) != len(jobs):
-                got = len(results) if isinstance(results, list | tuple) else type(results).__name__
-                raise TypeError(f"{self.job_type.name}: expected a list of {len(jobs)} results, got {got}")
-        except BaseException as error:
-            if is_teardown(error, self._everything):
-                raise
-            if not last:
-                return False
-            results = [error] * len(jobs)
+        results: Sequence[Any] = [patience.ended_by] * len(jobs)
+        if patience.ended_by is None:
+            try:
+                results = await self._results(jobs, [payloads[job.id] for job in jobs], stages)
+                patience.succeeded()
+            except BaseException as error:
+                if is_teardown(error, self._everything):
+                    raise
+                patience.failed(error, time.monotonic() - began)
+                # A snooze is for all of the call: parts of it would only ask again what has just said "later".
+                if len(jobs) > 1 and patience.ended_by is None and not isinstance(error, Snooze):
+                    return False
+                results = [error] * len(jobs)
         # Each job's own share: what it took together says nothing of one of them.
         share = (time.monotonic() - began) / len(jobs)
         stages = {stage: seconds / len(jobs) for stage, seconds in stages.items()}
@@ -206,6 +207,14 @@ class Batch:
                 self._record(job, began, Ending.COMPLETED, result=result_text(result), ran=share, stages=stages)
             self._held.pop(job.id, None)
         return True
+
+    async def _results(self, jobs: list[ClaimedJob], payloads: list[Any], stages: dict[str, float]) -> Sequence[Any]:
+        """What the processor says came of each of these jobs, in one call."""
+        results = await self._call(jobs, payloads, stages)
+        if not isinstance(results, list | tuple) or len(results) != len(jobs):
+            got = len(results) if isinstance(results, list | tuple) else type(results).__name__
+            raise TypeError(f"{self.job_type.name}: expected a list of {len(jobs)} results, got {got}")
+        return results
 
     async def _run_one(self, job: ClaimedJob) -> None:
         if job.id not in self._interrupted:

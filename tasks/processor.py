@@ -69,7 +69,9 @@ def processor(
 
     Annotated with a list of payloads (`payloads: list[Invoice]`), the function is given a whole batch, up to a thousand
     jobs, for one transaction instead of a thousand: it returns a list with what came of each, in order, a result or an
-    exception. When it raises, nothing of the batch may have happened; each job is then tried alone, and fails alone.
+    exception. When it raises, nothing of the batch may have happened; it is then called again with parts of the batch,
+    down to single jobs, so that only those at fault fail. A `Snooze` that it raises puts all of the call off. When no
+    call has succeeded and those that failed have taken 20 time-outs, all jobs that are left share the last error.
 
     Args:
         retries: attempts after the first, where the job does not say otherwise.

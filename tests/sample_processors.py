@@ -342,6 +342,35 @@ def together_by_name(payloads: list[Named]) -> Any:
     return {number: payload.name for number, payload in enumerate(payloads)}
 
 
+#: How many jobs each call of `all_or_none` and `hangs_together` was for.
+calls_over: list[int] = []
+
+
+@processor(retries=0, batch_size=1000)
+def all_or_none(payloads: list[Named]) -> list[int]:
+    """One transaction, which a name that begins with "bad" breaks, after its row is there."""
+    calls_over.append(len(payloads))
+    with database.transaction() as connection:
+        for payload in payloads:
+            connection.execute(
+                "INSERT INTO scratch.effects (job_id, attempt, pid) VALUES (%s, 1, 0)", [payload.name]
+            )
+            if payload.name.startswith("bad"):
+                raise ValueError(f"{payload.name} is bad")
+            if payload.name.startswith("not yet"):
+                raise Snooze("not before noon", seconds=3600)
+    return [len(payloads)] * len(payloads)
+
+
+@processor(retries=1, retry_delay_seconds=3600, timeout_seconds=0.05, batch_size=1000)
+async def hangs_together(payloads: list[Named]) -> list[None]:
+    """Hangs when any of its jobs says so."""
+    calls_over.append(len(payloads))
+    if any(payload.name == "hangs" for payload in payloads):
+        await asyncio.Event().wait()
+    return [None] * len(payloads)
+
+
 calls: list[str] = []
 
 

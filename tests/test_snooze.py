@@ -39,7 +39,7 @@ def test_batches_and_snoozes_through_a_worker(samples: Rows) -> None:
     assert (put_off["status"], put_off["retry_count"], put_off["progress_note"]) == ("pending", 0, "not before noon")
     assert put_off["scheduled_for"] > put_off["updated_at"]
     assert samples.failures(later) == []
-    # A batch that breaks is tried one by one: only the job that breaks it fails.
+    # A batch that breaks is tried in parts: only the job that breaks it fails.
     assert row_of(breaking)["error_message"] == "all or nothing"
     assert {row_of(job_id)["result"]["of"] for job_id in fine} == {1}
     (totals,) = samples.all(
