@@ -45,7 +45,8 @@ def retry(
         all_: instead of ids: all failed jobs, or those that match what follows, of any number. Ctrl-C stops it; `jobs
             undo` takes back what has not started.
         job_type: only this type.
-        error_text: only with this text in the error message or the payload.
+        error_text: only with this text in the error message or the payload; fields of it that are, or hold, a secret
+            are not searched.
         fingerprint: only of this error group; `jobs groups` lists them.
         since: only what failed at or after this time, with its zone, for example 2030-01-31T08:00+00:00.
         rate: so many become due a second; left out: all at once.

@@ -29,6 +29,7 @@ from models.ids import can_be_stored, new_job_id
 from models.reading import fetch, reading
 from models.roles import Actor, require_operator
 from models.sql import statement
+from models.text_search import text_parameters
 
 logger = logging.getLogger(__name__)
 
@@ -258,9 +259,10 @@ def _next_jobs(
     if group is None:
         group = _first_group(connection, filter)
     moment, place = progress.get("moment", began), progress.get("place", "(0,0)")
+    wanted = {**filter.parameters(), **text_parameters(connection, filter)}
     while group is not None and examined < EXAMINED:
         look = {
-            **filter.parameters(), "group": group, "moment": moment, "place": place, "examined": EXAMINED - examined,
+            **wanted, "group": group, "moment": moment, "place": place, "examined": EXAMINED - examined,
             "most": CHUNK - len(found),
         }  # fmt: skip
         rows = connection.execute(statement("bulk_candidates"), look).fetchall()

@@ -16,7 +16,8 @@ _DIGITS = re.compile(r"(?<![0-9])[0-9]{12,19}(?![0-9])")
 _GROUPED = re.compile(r"(?<![0-9])[0-9]{4}(?:[ .-][0-9]{4}){2,3}(?:[ .-][0-9]{1,4})?(?![0-9])|"
                       r"(?<![0-9])[0-9]{4}[ .-][0-9]{6}[ .-][0-9]{4,5}(?![0-9])")  # fmt: skip
 #: One UUID in 280 ends in twelve decimal digits.
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+UUID_PATTERN = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_UUID = re.compile(UUID_PATTERN, re.IGNORECASE)
 _SECRET = re.compile(r"\b(?:sk|rk|pk|whsec)_[A-Za-z0-9_*]+|_secret_[A-Za-z0-9]+")
 #: Deeper than any payload is; what is deeper is taken for a hiding place.
 _DEPTH_LIMIT = 20

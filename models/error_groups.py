@@ -12,6 +12,7 @@ import psycopg
 from models.filters import JobFilter
 from models.reading import frame_of, reading
 from models.sql import statement
+from models.text_search import text_parameters
 
 #: Counted exactly up to here: 35 ms along the index. Above, each of up to a thousand groups up to its share of it.
 EXACT_UP_TO = 400_000
@@ -70,7 +71,7 @@ def count_groups(connection: psycopg.Connection[Any], filter: JobFilter) -> Grou
     connection.execute(statement("along_the_indexes"))
     if filter.statuses and "failed" not in filter.statuses:
         return GroupCounts({}, False)
-    parameters = filter.parameters()
+    parameters = {**filter.parameters(), **text_parameters(connection, filter)}
     if filter.text or filter.priorities or filter.period:
         examined = EXAMINED_FOR_TEXT if filter.text else EXAMINED
         asked = {**parameters, "examined": examined}

@@ -52,8 +52,9 @@ class Period:
 class JobFilter:
     """Which jobs; what is empty narrows nothing.
 
-    `text` is looked for in the error message and the payload, without regard to case. `period`: for failed jobs when
-    they failed, for others when they were added. `fingerprint`: the error group of failed jobs.
+    `text` is looked for in the error message and the payload, without regard to case, but not in fields of the payload
+    that are masked or have something masked inside (`models.text_search`). `period`: for failed jobs when they failed,
+    for others when they were added. `fingerprint`: the error group of failed jobs.
 
     Raises:
         ValueError: for a status or priority there is not, or a text that no row can hold.

@@ -15,7 +15,8 @@ from models.card_numbers import MASK, holds_card_number
 from models.registry import ALIASES, HIDES_INPUT
 
 #: Better a "discard" too many than a card number: parts of names count, in any case.
-_SOUNDS_SECRET = re.compile(r"token|secret|password|passwd|card|cvc|cvv|api[ _-]?key|authorization|credential", re.I)
+SECRET_NAMES = "token|secret|password|passwd|card|cvc|cvv|api[ _-]?key|authorization|credential"
+_SOUNDS_SECRET = re.compile(SECRET_NAMES, re.I)
 #: Deeper than any payload is read; a row of plain SQL may be deeper than Python can walk or write.
 DEPTH_LIMIT = 100
 TOO_DEEP = "nested too deep to show"
@@ -30,6 +31,43 @@ def masked(value: Any, schema: Mapping[str, Any] | None = None) -> Any:
     """
     root = schema or {}
     return _masked(value, [root] if root else [], root, DEPTH_LIMIT)
+
+
+def secret_fields(schema: Mapping[str, Any]) -> set[str] | None:
+    """The top fields, by all their names, that are secret or can have a secret inside because the schema says so.
+
+    None: any field can, as those that the schema does not name are (or hold) secrets.
+    """
+    applying = _parts([schema], schema)
+    if _holds_secret([part.get("additionalProperties") for part in applying], schema):
+        return None
+    names = {
+        name
+        for part in applying
+        for keyword in ("properties", ALIASES)
+        if isinstance(found := part.get(keyword), Mapping)
+        for name in found
+    }
+    return {name for name in names if _holds_secret(_properties(applying, name), schema)}
+
+
+def _holds_secret(schemas: list[Any], root: Mapping[str, Any]) -> bool:
+    """Whether these say that something is secret, or what can stand inside by them does."""
+    seen: list[Mapping[str, Any]] = []
+    waiting = _parts(schemas, root)
+    while waiting:
+        part = waiting.pop()
+        if any(part is other for other in seen):
+            continue
+        seen.append(part)
+        if _says_secret([part], root):
+            return True
+        inner: list[Any] = [part.get("additionalProperties"), part.get("items")]
+        properties, first = part.get("properties"), part.get("prefixItems")
+        inner += properties.values() if isinstance(properties, Mapping) else ()
+        inner += first if isinstance(first, list) else ()
+        waiting += _parts(inner, root)
+    return False
 
 
 def _masked(value: Any, schemas: list[Mapping[str, Any]], root: Mapping[str, Any], depth: int) -> Any:

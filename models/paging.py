@@ -23,7 +23,8 @@ from models.filters import JobFilter
 from models.ids import can_be_stored
 from models.jobs import JobStatus
 from models.reading import frame_of, reading
-from models.sql import statement
+from models.sql import statement, with_shared
+from models.text_search import text_parameters
 
 #: Rows a page looks at for those that pass its filter: 20 to 50 ms.
 EXAMINED = 20_000
@@ -110,7 +111,8 @@ def _look(
 ) -> Page:
     after = _read_cursor(cursor, order)
     parameters = {
-        **filter.parameters(), **source.parameters, **after, "most": limit + 1, "shown": PAYLOAD_SHOWN
+        **filter.parameters(), **text_parameters(connection, filter), **source.parameters, **after, "most": limit + 1,
+        "shown": PAYLOAD_SHOWN,
     }  # fmt: skip
     # Where every row that is looked at passes, no more are looked at than the page has.
     parameters["examined"] = parameters["most"] if _all_pass(filter, source.text) else EXAMINED
@@ -162,7 +164,7 @@ def _within(after: dict[str, Any]) -> LiteralString:
     return " AND ".join(conditions)
 
 
-_PAGE: LiteralString = """
+_PAGE: LiteralString = with_shared("""
 SELECT
     walked.moment, job.id, job.job_type, job.status, job.priority, job.retry_count + 1 AS attempts, job.max_retries,
     job.created_at, job.scheduled_for, job.started_at, job.completed_at,
@@ -175,11 +177,10 @@ CROSS JOIN LATERAL (SELECT * FROM background_jobs WHERE id = walked.id OFFSET 0)
 WHERE (%(job_types)s::text[] IS NULL OR walked.job_type = ANY (%(job_types)s::text[]))
   AND (%(priorities)s::int[] IS NULL OR walked.priority = ANY (%(priorities)s::int[]))
   AND (%(statuses)s::text[] IS NULL OR walked.status = ANY (%(statuses)s::text[]))
-  AND (%(pattern)s::text IS NULL
-       OR job.error_message ILIKE %(pattern)s::text OR job.payload::text ILIKE %(pattern)s::text)
+  AND /* found_by_text */
 ORDER BY walked.moment DESC, walked.id DESC
 LIMIT %(most)s
-"""
+""")
 #: By what a list is ordered: the column, or the expression, of the index it walks along.
 _MOMENTS: dict[str, LiteralString] = {
     "added": "created_at",

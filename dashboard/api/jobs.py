@@ -95,7 +95,13 @@ def list_jobs(
     priority: Annotated[
         list[Annotated[int, Field(ge=1, le=10)]] | None, Query(description="One or several times.", max_length=10)
     ] = None,
-    text: Annotated[str, Query(description="In the error message or the payload.", max_length=TEXT_LIMIT)] = "",
+    text: Annotated[
+        str,
+        Query(
+            description="In the error message or the payload; not in fields of it that are, or hold, a secret.",
+            max_length=TEXT_LIMIT,
+        ),
+    ] = "",
     since: Annotated[Moment | None, Query(description="Added at or after (failed jobs alone: failed).")] = None,
     until: Annotated[Moment | None, Query(description="Added before (failed jobs alone: failed).")] = None,
     cursor: Annotated[str | None, Query(description="`nextCursor` of the page before.", max_length=1000)] = None,

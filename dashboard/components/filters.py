@@ -107,6 +107,7 @@ def _text() -> str:
             type="search",
             max_chars=TEXT_LIMIT,
             placeholder="part of a message, an id",
+            help="Fields of a payload that are, or hold, a secret are not searched.",
             width=240,
         )
         or ""

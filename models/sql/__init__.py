@@ -9,5 +9,14 @@ from typing import LiteralString
 
 @cache
 def statement(name: str) -> LiteralString:
-    """The text of `models/sql/<name>.sql`."""
+    """The text of `models/sql/<name>.sql`, with what several statements share put where they say so."""
+    return with_shared(_read(name))
+
+
+def with_shared(text: LiteralString) -> LiteralString:
+    """The statement with the shared conditions that its comments name: `/* found_by_text */`."""
+    return text.replace("/* found_by_text */", _read("found_by_text"))
+
+
+def _read(name: str) -> LiteralString:
     return files(__name__).joinpath(f"{name}.sql").read_text(encoding="utf-8")

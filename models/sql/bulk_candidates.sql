@@ -16,6 +16,5 @@ WHERE (%(job_types)s::text[] IS NULL OR job.job_type = ANY (%(job_types)s::text[
   AND (%(priorities)s::int[] IS NULL OR job.priority = ANY (%(priorities)s::int[]))
   AND (%(since)s::timestamptz IS NULL OR job.completed_at >= %(since)s::timestamptz)
   AND (%(until)s::timestamptz IS NULL OR job.completed_at < %(until)s::timestamptz)
-  AND (%(pattern)s::text IS NULL
-       OR job.error_message ILIKE %(pattern)s::text OR job.payload::text ILIKE %(pattern)s::text)
+  AND /* found_by_text */
 LIMIT %(most)s

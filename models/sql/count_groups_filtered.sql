@@ -12,6 +12,5 @@ FROM (
 WHERE (%(fingerprint)s::text IS NULL OR job.fingerprint = %(fingerprint)s::text)
   AND (%(job_types)s::text[] IS NULL OR job.job_type = ANY (%(job_types)s::text[]))
   AND (%(priorities)s::int[] IS NULL OR job.priority = ANY (%(priorities)s::int[]))
-  AND (%(pattern)s::text IS NULL
-       OR job.error_message ILIKE %(pattern)s::text OR job.payload::text ILIKE %(pattern)s::text)
+  AND /* found_by_text */
 GROUP BY job.fingerprint
