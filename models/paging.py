@@ -3,24 +3,23 @@
 A look is at 20,000 rows at most, and an empty page looks on a few times. With a filter that few jobs pass it may be
 short, or empty all the same, and still say where to go on (`next_cursor`). Rare statuses (cancelled, running) are few
 rows of an index of their own, and found at once. Jobs that were added together have one `created_at` and are ordered by
-their ids, each lot by itself: a page of a lot of 100,000 takes 40 ms, one of a million 0.4 s. A text is not found in a
-lot of a million: it would take longer than a statement may.
+their ids (`models.lots`). Those that failed at one and the same time are sorted, each lot by itself: a page of a lot of
+100,000 takes 40 ms.
 """
 
 from __future__ import annotations
 
-import base64
-import json
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Any, LiteralString
 
 import pandas as pd
 import psycopg
 
+from models import lots
+from models.cursors import CursorError, read_cursor, written_cursor
 from models.door import EARLIEST, LATEST
 from models.filters import JobFilter
-from models.ids import can_be_stored
 from models.jobs import JobStatus
 from models.reading import frame_of, reading
 from models.sql import statement, with_shared
@@ -36,6 +35,10 @@ SMALL_SLICE = 5_000
 PAYLOAD_SHOWN = 1_000
 MOST_ROWS = 1_000
 _NO_FILTER = JobFilter()
+#: Of what times in PostgreSQL are whole numbers.
+_MICROSECOND = timedelta(microseconds=1)
+
+__all__ = ["EXAMINED", "MOST_ROWS", "CursorError", "Page", "newest_ids", "page"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +48,6 @@ class Page:
     frame: pd.DataFrame
     next_cursor: str | None
     examined: int = EXAMINED
-
-
-class CursorError(ValueError):
-    """The cursor is none that `page` gave out for such a filter."""
 
 
 def page(filter: JobFilter = _NO_FILTER, cursor: str | None = None, limit: int = 50) -> Page:
@@ -65,16 +64,19 @@ def page(filter: JobFilter = _NO_FILTER, cursor: str | None = None, limit: int =
     if not 1 <= limit <= MOST_ROWS:
         raise ValueError(f"limit: expected 1 to {MOST_ROWS}, got {limit}")
     order = _order(filter)
-    looked_at = 0
+    looked_at, rows = 0, 0
+    frames: list[pd.DataFrame] = []
     with reading() as connection:
         source = _source(connection, filter, order)
-        # An empty page is of no use to anybody: a few more looks, each a statement of its own.
+        # An empty page is of no use to anybody: a few more looks. One that is short for little looking is filled up.
         for _ in range(MOST_LOOKS_FOR_TEXT if filter.text else MOST_LOOKS):
-            found = _look(connection, filter, cursor, limit, order, source)
-            looked_at, cursor = looked_at + found.examined, found.next_cursor
-            if len(found.frame) or cursor is None:
+            found = _look(connection, filter, cursor, limit - rows, order, source)
+            looked_at, rows, cursor = looked_at + found.examined, rows + len(found.frame), found.next_cursor
+            frames.append(found.frame)
+            if cursor is None or rows == limit or rows and looked_at >= EXAMINED:
                 break
-    return Page(found.frame, cursor, looked_at)
+    filled = [frame for frame in frames if len(frame)] or frames[:1]
+    return Page(filled[0] if len(filled) == 1 else pd.concat(filled, ignore_index=True), cursor, looked_at)
 
 
 def newest_ids(filter: JobFilter, limit: int) -> list[str]:
@@ -109,59 +111,88 @@ def _look(
     order: str,
     source: _Source,
 ) -> Page:
-    after = _read_cursor(cursor, order)
+    after = read_cursor(cursor, order)
     parameters = {
         **filter.parameters(), **text_parameters(connection, filter), **source.parameters, **after, "most": limit + 1,
         "shown": PAYLOAD_SHOWN,
     }  # fmt: skip
+    if source.text == _EVERYTHING:
+        return _look_at_everything(connection, filter, parameters, after, limit)
     # Where every row that is looked at passes, no more are looked at than the page has.
     parameters["examined"] = parameters["most"] if _all_pass(filter, source.text) else EXAMINED
     walk = _walk(source.text, _MOMENTS[order], after["moment"], after["id"])
-    if source.text == _EVERYTHING and parameters["examined"] == EXAMINED:
-        return _sifted(connection, parameters, after, limit, order)
     frame = frame_of(connection.execute(_PAGE.replace("/* walk */", walk), parameters))
     if len(frame) > limit:
         frame = frame.iloc[:limit]
-        following: str | None = _cursor(order, frame["id"].iloc[-1], frame["moment"].iloc[-1])
+        following: str | None = written_cursor(order, frame["id"].iloc[-1], frame["moment"].iloc[-1])
     else:
         following = _end_of_walk(connection, order, walk, parameters)
-    return Page(frame.drop(columns=["moment"]).reset_index(drop=True), following, parameters["examined"])
+    return Page(_shown(frame), following, parameters["examined"])
 
 
-def _sifted(
-    connection: psycopg.Connection[Any], parameters: dict[str, Any], after: dict[str, Any], limit: int, order: str
+def _look_at_everything(
+    connection: psycopg.Connection[Any],
+    filter: JobFilter,
+    parameters: dict[str, Any],
+    after: dict[str, Any],
+    limit: int,
 ) -> Page:
-    """A look for the few that pass: down to the time of the 20,000th row, all of its lot included, sorting what passes.
-
-    Sorted before it is sifted, a lot of a million took longer than a statement may.
-    """
-    walk = _walk(_EVERYTHING, "created_at", after["moment"], after["id"], ordered=False)
-    last = connection.execute(
-        f"SELECT created_at FROM background_jobs WHERE {_within(after)} ORDER BY created_at DESC"
-        " OFFSET %(examined)s - 1 LIMIT 1",
-        parameters,
-    ).fetchone()
-    parameters = {**parameters, "last": last[0] if last else EARLIEST}
-    connection.execute("SET LOCAL enable_sort = on")
+    """A look along created_at at whole lots; or, where a larger one begins, at a part of that along the ids."""
+    all_pass = _all_pass(filter, _EVERYTHING)
+    most = lots.SORTED if all_pass else EXAMINED
+    first, last = lots.times(connection, *_bounds(filter, after), most)
+    if last is not None and first == last:
+        return _look_at_lot(connection, parameters, after, limit, last, all_pass)
+    parameters = {**parameters, "examined": most, "last": last or EARLIEST - _MICROSECOND}
+    walk = _walk(_EVERYTHING, "created_at", after["moment"], after["id"], later_than_last=True, ordered=all_pass)
+    if not all_pass:
+        # What passes is sorted: fewer rows than were looked at.
+        connection.execute("SET LOCAL enable_sort = on")
     frame = frame_of(connection.execute(_PAGE.replace("/* walk */", walk), parameters))
     following = None
     if len(frame) > limit:
         frame = frame.iloc[:limit]
-        following = _cursor(order, frame["id"].iloc[-1], frame["moment"].iloc[-1])
-    elif last:
-        # No id is less than this one: of that time, everything has been looked at.
-        following = _cursor(order, "", last[0])
-    return Page(frame, following, EXAMINED)
+        following = written_cursor("added", frame["id"].iloc[-1], frame["moment"].iloc[-1])
+    elif last is not None:
+        # No id is less than this one, and no time is between the two: the lot of that time comes next, from its start.
+        following = written_cursor("added", "", last + _MICROSECOND)
+    return Page(_shown(frame), following, len(frame) if all_pass else EXAMINED)
 
 
-def _within(after: dict[str, Any]) -> LiteralString:
-    conditions: list[LiteralString] = [
-        "(%(since)s::timestamptz IS NULL OR created_at >= %(since)s::timestamptz)",
-        "(%(until)s::timestamptz IS NULL OR created_at < %(until)s::timestamptz)",
-    ]
+def _bounds(filter: JobFilter, after: dict[str, Any]) -> tuple[datetime, datetime]:
+    """The earliest and the latest time from the cursor on."""
+    earliest, latest = EARLIEST, LATEST
+    if filter.period is not None:
+        earliest, latest = max(earliest, filter.period.start), min(latest, filter.period.end - _MICROSECOND)
     if after["moment"] is not None:
-        conditions.append("created_at < %(moment)s" if after["id"] == "" else "created_at <= %(moment)s")
-    return " AND ".join(conditions)
+        latest = min(latest, after["moment"] - _MICROSECOND if after["id"] == "" else after["moment"])
+    return earliest, latest
+
+
+def _look_at_lot(
+    connection: psycopg.Connection[Any],
+    parameters: dict[str, Any],
+    after: dict[str, Any],
+    limit: int,
+    moment: datetime,
+    all_pass: bool,
+) -> Page:
+    """A look at a part of the lot of that time, in the order of the ids."""
+    below = after["id"] if after["moment"] == moment and after["id"] else None
+    begin = lots.first_below(connection, moment, below, EXAMINED)
+    # Where nothing is left of it, the part is empty: no id is less than this one.
+    parameters = {**parameters, "lot": moment, "begin": begin or "", "examined": EXAMINED}
+    frame = frame_of(connection.execute(_PAGE.replace("/* walk */", _PART_OF_LOT), parameters))
+    if len(frame) > limit:
+        frame = frame.iloc[:limit]
+        place = frame["id"].iloc[-1]
+    else:
+        place = begin and lots.end_of_part(connection, begin, EXAMINED)
+    return Page(_shown(frame), written_cursor("added", place or "", moment), len(frame) if all_pass else EXAMINED)
+
+
+def _shown(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.drop(columns=["moment"]).reset_index(drop=True)
 
 
 _PAGE: LiteralString = with_shared("""
@@ -190,6 +221,13 @@ _MOMENTS: dict[str, LiteralString] = {
 _EVERYTHING: LiteralString = "background_jobs WHERE true"
 _FAILED: LiteralString = "background_jobs WHERE status = 'failed'"
 _GROUP: LiteralString = "background_jobs WHERE status = 'failed' AND fingerprint = %(fingerprint)s"
+#: In a lot the primary key has the order already.
+_PART_OF_LOT: LiteralString = (
+    "SELECT id, created_at AS moment, job_type, priority, status FROM ("
+    "SELECT id, created_at, job_type, priority, status FROM background_jobs"
+    " WHERE id <= %(begin)s ORDER BY id DESC LIMIT %(examined)s) AS part"
+    " WHERE created_at = %(lot)s"
+)
 #: Fenced, or the planner walks along idx_jobs_created_at all the same.
 _SLICE: LiteralString = (
     "(SELECT id, created_at, job_type, priority, status FROM background_jobs"
@@ -241,6 +279,7 @@ def _walk(
     job_id: str | None,
     *,
     ordered: bool = True,
+    later_than_last: bool = False,
 ) -> LiteralString:
     """The ids that one page looks at, in the order of the index and then of the ids.
 
@@ -258,17 +297,14 @@ def _walk(
         f"(%(since)s::timestamptz IS NULL OR {column} >= %(since)s::timestamptz)",
         f"(%(until)s::timestamptz IS NULL OR {column} < %(until)s::timestamptz)",
     ]
-    if not ordered:
-        return (
-            f"SELECT id, {column} AS moment, job_type, priority, status FROM {source} AND {' AND '.join(conditions)}"
-            f" AND {column} >= %(last)s"
-        )
+    if later_than_last:
+        conditions += [f"{column} > %(last)s"]
+    rows: LiteralString = (
+        f"SELECT id, {column} AS moment, job_type, priority, status FROM {source} AND {' AND '.join(conditions)}"
+    )
     # Of a group all columns of its index are named, as no other one has that order.
     first: LiteralString = "fingerprint, " if source == _GROUP else ""
-    return (
-        f"SELECT id, {column} AS moment, job_type, priority, status FROM {source} AND {' AND '.join(conditions)}"
-        f" ORDER BY {first}{column} DESC, id DESC LIMIT %(examined)s"
-    )
+    return f"{rows} ORDER BY {first}{column} DESC, id DESC LIMIT %(examined)s" if ordered else rows
 
 
 def _end_of_walk(
@@ -278,26 +314,4 @@ def _end_of_walk(
     last = connection.execute(
         f"SELECT id, moment FROM ({walk}) AS walked OFFSET %(examined)s - 1", parameters
     ).fetchone()
-    return _cursor(order, *last) if last else None
-
-
-def _cursor(order: str, job_id: str, moment: Any) -> str:
-    when = None if moment is None or pd.isna(moment) else moment.isoformat()
-    return base64.urlsafe_b64encode(json.dumps([order, when, job_id]).encode()).decode()
-
-
-def _read_cursor(cursor: str | None, order: str) -> dict[str, Any]:
-    if cursor is None:
-        return {"moment": None, "id": None}
-    try:
-        kind, moment, job_id = json.loads(base64.b64decode(cursor.encode(), altchars=b"-_", validate=True))
-        when = None if moment is None else datetime.fromisoformat(moment).astimezone(UTC)
-        if not isinstance(job_id, str) or not can_be_stored(job_id):
-            raise ValueError("an id that none has")
-        if when is not None and not EARLIEST <= when <= LATEST:
-            raise ValueError("a time that no job has")
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise CursorError(f"expected a cursor that a page gave out, got {cursor!r:.80}: {error}") from None
-    if kind != order:
-        raise CursorError("this cursor belongs to a list with another order: begin again with the first page")
-    return {"moment": when, "id": job_id}
+    return written_cursor(order, *last) if last else None
