@@ -240,6 +240,11 @@ def audit_of(target: str) -> pd.DataFrame:
 
 
 @st.cache_data(ttl=TICK, show_spinner=False, max_entries=20)
+def audit_of_each(targets: tuple[str, ...]) -> pd.DataFrame:
+    return listing.audit_of_each(targets)
+
+
+@st.cache_data(ttl=TICK, show_spinner=False, max_entries=20)
 def preview(filter: JobFilter) -> operations.Preview:
     return operations.preview_retry(filter)
 

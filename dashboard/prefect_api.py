@@ -28,6 +28,10 @@ class PrefectError(RuntimeError):
     """Prefect's API refused, or answered what no Prefect API answers."""
 
 
+class PrefectRefusedError(PrefectError):
+    """Prefect's API said no; nothing was done."""
+
+
 def api_url() -> str:
     """Where Prefect's API is."""
     return (os.environ.get("PREFECT_API_URL") or LOCAL_API).rstrip("/")
@@ -138,7 +142,8 @@ def _client() -> httpx.Client:
 def _post(client: httpx.Client, path: str, body: dict[str, Any] | None) -> Any:
     answer = client.post(path, json=body)
     if answer.is_error:
-        raise PrefectError(f"expected Prefect's API to do {path}, got {answer.status_code}: {_detail(answer)}")
+        kind = PrefectRefusedError if answer.is_client_error else PrefectError
+        raise kind(f"expected Prefect's API to do {path}, got {answer.status_code}: {_detail(answer)}")
     if not answer.content or answer.status_code == httpx.codes.NO_CONTENT:
         return None
     try:

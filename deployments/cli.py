@@ -16,11 +16,11 @@ import sqlalchemy.exc
 from cyclopts import App, CycloptsError, Parameter
 
 from deployments import output
-from deployments.operator_commands import register
+from deployments.operator_commands import command_actor, register
 from deployments.output import CommandError, Json
 from deployments.prefect_settings import apply_prefect_settings
 from deployments.processes import ChildError
-from models import database, job_queue, lookup, passwords, registry
+from models import database, job_queue, lookup, operations, passwords, registry
 from models.crm_import import CrmImportError
 from models.door import InvalidJobError
 from models.embedded import EmbeddedPostgresError
@@ -76,18 +76,15 @@ def add(
         parsed = json.loads(payload)
     except json.JSONDecodeError as error:
         raise CommandError(f"--payload: expected a JSON object, got {payload[:80]!r}: {error}") from None
-    job_id = job_queue.add_job(
-        type=job_type,
-        payload=parsed,
-        priority=priority,
-        max_retries=max_retries,
-        scheduled_for=scheduled_for,
-        unique_key=unique_key,
-    )
+    wanted = {
+        "type": job_type, "payload": parsed, "priority": priority, "max_retries": max_retries,
+        "scheduled_for": scheduled_for, "unique_key": unique_key,
+    }  # fmt: skip
+    added = operations.add_job(wanted, command_actor())
     if json_:
-        output.print_json({"id": job_id})
+        output.print_json({"id": added.id})
     else:
-        print(job_id)
+        print(added.id)
     return 0
 
 

@@ -64,7 +64,7 @@ def retry(
             job_types=(job_type,) if job_type else (), text=error_text or "", fingerprint=fingerprint, period=period
         )
         preview = bulk.preview_retry(filter)
-        action_id, runner = bulk.create_bulk_retry(filter, rate, _actor())
+        action_id, runner = bulk.create_bulk_retry(filter, rate, command_actor())
     if preview.warning:
         output.errors.print(preview.warning, style="yellow", markup=False, highlight=False)
     progress = _run(action_id, runner, quiet=json_)
@@ -88,7 +88,7 @@ def undo(action_id: str, /, *, json_: Json = False) -> int:
         action_id: as `jobs retry` printed it.
     """
     with _said():
-        return _print(operations.undo(action_id, _actor()), json_)
+        return _print(operations.undo(action_id, command_actor()), json_)
 
 
 def groups(*, job_type: JobTypeOption = None, limit: int = 20, json_: Json = False) -> int:
@@ -123,13 +123,13 @@ def groups(*, job_type: JobTypeOption = None, limit: int = 20, json_: Json = Fal
 def pause(job_type: str, /, *, json_: Json = False) -> int:
     """Start no more jobs of a type until `jobs resume`; what runs goes on."""
     with _said():
-        return _print(operations.pause(job_type, _actor()), json_)
+        return _print(operations.pause(job_type, command_actor()), json_)
 
 
 def resume(job_type: str, /, *, json_: Json = False) -> int:
     """Start jobs of a paused type again."""
     with _said():
-        return _print(operations.resume(job_type, _actor()), json_)
+        return _print(operations.resume(job_type, command_actor()), json_)
 
 
 def limit(
@@ -150,7 +150,7 @@ def limit(
             starts_per_second=(
                 UNCHANGED if starts_per_second is None else _limit("--starts-per-second", starts_per_second, float)
             ),
-            actor=_actor(),
+            actor=command_actor(),
         )
     return _print(result, json_)
 
@@ -164,7 +164,7 @@ def _limit(name: str, text: str, number: Callable[[str], Number]) -> Number | No
         raise CommandError(f"{name}: expected a number or {NO_LIMIT}, got {text!r:.40}") from None
 
 
-def _actor() -> Actor:
+def command_actor() -> Actor:
     """Whoever may reach the database with this command may do all that it can."""
     return Actor(system_user(), "operator")
 
@@ -173,7 +173,7 @@ def _act(done: str, job_ids: tuple[str, ...], as_json: bool, why_not: str) -> in
     if not job_ids:
         raise CommandError("expected one job id or more, got none")
     act = operations.retry if done == "retried" else operations.cancel
-    result = act(job_ids, _actor())
+    result = act(job_ids, command_actor())
     outcome = {job_id: job_id in result.ids for job_id in job_ids}
     if as_json:
         output.print_json(outcome)
@@ -193,7 +193,7 @@ def _run(action_id: str, runner: str, *, quiet: bool) -> bulk.BulkProgress:
                 of = "" if progress.total is None else f" of {progress.total:,}"
                 output.errors.print(f"{progress.done:,}{of} retried", highlight=False)
     except KeyboardInterrupt:
-        bulk.stop_bulk(action_id, _actor())
+        bulk.stop_bulk(action_id, command_actor())
         progress = bulk.find_bulk(action_id)
     return progress
 

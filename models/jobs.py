@@ -342,7 +342,7 @@ class JobMetric(SQLModel, table=True):
 
 
 class AuditEntry(SQLModel, table=True):
-    """Who retried, cancelled, paused or deleted what, and when."""
+    """Who added, retried, cancelled, paused or deleted what, and when."""
 
     __tablename__ = "audit_log"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from models import metrics
@@ -12,7 +14,10 @@ from models.reading import fetch
 from models.rescue import LEASE_SECONDS
 from models.sql import statement
 
-__all__ = ["MOST_ROWS", "CursorError", "Page", "active_jobs", "audit", "audit_of", "failed_groups", "page", "workers"]
+__all__ = [
+    "MOST_ROWS", "CursorError", "Page", "active_jobs", "audit", "audit_of", "audit_of_each", "failed_groups", "page",
+    "workers",
+]  # fmt: skip
 
 
 def active_jobs(limit: int = 200) -> pd.DataFrame:
@@ -52,10 +57,18 @@ def workers() -> pd.DataFrame:
 
 
 def audit_of(target: str, limit: int = 100) -> pd.DataFrame:
-    """What was done to a job, a job type or a bulk action, newest first. Columns as those of `audit`."""
+    """What was done to a job, a job type, a bulk action or a deployment, newest first. Columns as those of `audit`."""
+    asked = {"target": target if can_be_stored(target) else None, "most": _limit(limit)}
+    return fetch(statement("audit_of"), asked).drop(columns="id")
+
+
+def audit_of_each(targets: Sequence[str], limit: int = 20) -> pd.DataFrame:
+    """What was done to any of these, newest first. Columns as those of `audit`."""
     return fetch(
-        "SELECT at, who, action, target, detail FROM audit_log WHERE target = %s ORDER BY id DESC LIMIT %s",
-        [target if can_be_stored(target) else None, _limit(limit)],
+        "SELECT done.at, done.who, done.action, done.target, done.detail FROM unnest(%(targets)s::text[]) AS one (name)"
+        " CROSS JOIN LATERAL (SELECT * FROM audit_log WHERE target = one.name ORDER BY id DESC LIMIT %(most)s) AS done"
+        " ORDER BY done.id DESC LIMIT %(most)s",
+        {"targets": [target for target in targets if can_be_stored(target)], "most": _limit(limit)},
     )
 
 

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Literal
 
-from models import database
+from models import adding, database
 from models.actions import audit, cancel_jobs, retry_jobs
+from models.adding import AddedJob
 from models.bulk import Preview, begin_bulk_retry, bulk_actions, preview_retry, resume_bulk, stop_bulk
+from models.door import InvalidJobError
 from models.ids import can_be_stored, new_job_id
 from models.roles import Actor, require_operator
 from models.undo import take_back
 
 __all__ = [
-    "UNCHANGED", "ActionResult", "Actor", "Preview", "UnknownJobTypeError", "begin_bulk_retry", "bulk_actions",
-    "cancel", "pause", "preview_retry", "require_operator", "resume", "resume_bulk", "retry", "set_limits",
-    "stop_bulk", "undo",
+    "UNCHANGED", "ActionResult", "Actor", "Preview", "UnknownJobTypeError", "add_job", "add_jobs", "begin_bulk_retry",
+    "bulk_actions", "cancel", "pause", "preview_retry", "require_operator", "resume", "resume_bulk", "retry",
+    "set_limits", "stop_bulk", "undo",
 ]  # fmt: skip
 
 
@@ -51,6 +53,32 @@ class ActionResult:
     text: str
     action_id: str | None = None
     ids: tuple[str, ...] = ()
+
+
+def add_job(job: Mapping[str, Any], actor: Actor) -> AddedJob:
+    """Adds a job, of `job_queue.add_job`'s arguments.
+
+    Raises:
+        PermissionError: for a viewer.
+        InvalidJobError: when it cannot be added.
+    """
+    try:
+        (added,) = add_jobs([job], actor)
+    except InvalidJobError as error:
+        # Who adds one job counts no jobs.
+        raise type(error)(str(error).removeprefix("job 0: ")) from None
+    return added
+
+
+def add_jobs(jobs: Sequence[Mapping[str, Any]], actor: Actor) -> list[AddedJob]:
+    """Adds the jobs, all or none; in the audit log they are one entry.
+
+    Raises:
+        PermissionError: for a viewer.
+        InvalidJobError: naming the first job that cannot be added, counted from 0; nothing is stored.
+    """
+    require_operator(actor)
+    return adding.add_jobs(jobs, who=actor.name)
 
 
 def retry(ids: Sequence[str], actor: Actor) -> ActionResult:

@@ -24,7 +24,7 @@ from dashboard.api.shapes import (
     Moment,
     Status,
 )
-from models import InvalidJobError, adding, listing, lookup, operations
+from models import listing, lookup, operations
 from models.door import EARLIEST, LATEST
 from models.filters import TEXT_LIMIT, JobFilter, Period
 from models.ids import can_be_stored
@@ -62,22 +62,19 @@ JobId = Annotated[str, Path(description="A job's id.", min_length=1, max_length=
         **answers(400, 413, 415, 422),
     },
 )
-def add_jobs(sent: Annotated[_OneOrMany, Body()], response: Response) -> AddedJob | AddedJobs:
+def add_jobs(sent: Annotated[_OneOrMany, Body()], response: Response, caller: Caller) -> AddedJob | AddedJobs:
     """Adds a job, or a list of up to 1,000, all or none. With a `uniqueKey` it may be sent again and again: while a job
     of that key waits or runs, its id is the answer, and `added` is false."""
-    many = isinstance(sent, list)
-    jobs = sent if isinstance(sent, list) else [sent]
-    if len(jobs) > BATCH_LIMIT_JOBS:
-        raise Refusal(413, f"expected at most {BATCH_LIMIT_JOBS:,} jobs, got {len(jobs):,}; send them in parts")
-    try:
-        found = adding.add_jobs([job.model_dump() for job in jobs])
-    except InvalidJobError as error:
-        # Who sends one job counts no jobs.
-        raise (error if many else type(error)(str(error).removeprefix("job 0: "))) from None
+    if isinstance(sent, JobToAdd):
+        found = [operations.add_job(sent.model_dump(), caller)]
+    elif len(sent) > BATCH_LIMIT_JOBS:
+        raise Refusal(413, f"expected at most {BATCH_LIMIT_JOBS:,} jobs, got {len(sent):,}; send them in parts")
+    else:
+        found = operations.add_jobs([job.model_dump() for job in sent], caller)
     added = [AddedJob(id=job.id, added=job.added) for job in found]
     new = sum(job.added for job in added)
     response.status_code = 201 if new else 200
-    return AddedJobs(jobs=added, added=new) if many else added[0]
+    return added[0] if isinstance(sent, JobToAdd) else AddedJobs(jobs=added, added=new)
 
 
 @reads.get(

@@ -7,11 +7,14 @@ shell.begin("Schedules", "What runs when, how did it go last, and what comes nex
 
 
 def now() -> None:
-    """The deployments."""
+    """The deployments, and what people did to them."""
     shell.as_of()
-    if answers.read(data.deployments).problem:
+    found = answers.read(data.deployments)
+    if found.problem:
         schedules.unreachable()
     shell.panel(None, schedules.deployments, data.deployments)
+    if found.value is not None and len(found.value):
+        shell.panel("What people did to them", schedules.audit, data.audit_of_each, tuple(found.value["name"]))
 
 
 shell.live(now, least=state.PREFECT_SECONDS)

@@ -13,8 +13,7 @@ from dashboard.components import viewer
 from dashboard.components.job_types import first_sentence
 from dashboard.schema_form import Field
 from dashboard.text import code, plain, visible
-from models import job_queue
-from models.roles import require_operator
+from models import operations
 
 _PROBLEM = "add_job_problem"
 _KEY = "add_job_{}"
@@ -100,13 +99,12 @@ def _add(job_type: str, fields: Sequence[Field]) -> None:
     """Adds the job (the form's callback); the problem stays with the form, with all that was typed."""
     _forget()
     try:
-        require_operator(viewer.actor())
-        job_id = job_queue.add_job(
-            type=job_type,
-            payload=_payload(job_type, fields),
-            priority=int(st.session_state.get("add_priority") or 5),
-            scheduled_for=_scheduled(st.session_state.get("add_scheduled")),
-        )
+        wanted = {
+            "type": job_type, "payload": _payload(job_type, fields),
+            "priority": int(st.session_state.get("add_priority") or 5),
+            "scheduled_for": _scheduled(st.session_state.get("add_scheduled")),
+        }  # fmt: skip
+        job_id = operations.add_job(wanted, viewer.actor()).id
     except (PermissionError, ValueError) as error:
         st.session_state[_PROBLEM] = str(error)
         return

@@ -13,6 +13,7 @@ from dashboard import answers, data, state
 from dashboard.components import job_details, shell, viewer
 from dashboard.text import code, count, duration, moment, payload_text, utc, visible
 from models import operations
+from models.adding import ADD
 
 ID = "id"
 CANCEL = "cancel_one"
@@ -178,5 +179,14 @@ def _audit(frame: pd.DataFrame) -> None:
     zone = viewer.zone()
     for row in frame.to_dict("records"):
         st.markdown(
-            f":gray[{moment(row['at'], zone)}] {code(row['action'], 60)} by {code(row['who'], 60)}", help=utc(row["at"])
+            f":gray[{moment(row['at'], zone)}] {code(row['action'], 60)} by {code(row['who'], 60)}{_together(row)}",
+            help=utc(row["at"]),
         )
+
+
+def _together(row: Mapping[Any, Any]) -> str:
+    """Of jobs that were added in one go: how many others there were."""
+    match row["detail"]:
+        case {"jobs": int(added)} if added > 1 and row["action"] == ADD:
+            return f", with {count(added - 1)} more"
+    return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -11,7 +11,7 @@ import streamlit as st
 from dashboard import answers, data, prefect_api, state
 from dashboard.components import shell, viewer
 from dashboard.text import ago, code, duration, moment, utc, visible
-from models.roles import require_operator
+from models.outside_actions import act_outside
 
 RUN, PAUSE = "run_deployment", "pause_deployment"
 _GOOD, _BAD = {"COMPLETED"}, {"FAILED", "CRASHED"}
@@ -26,6 +26,19 @@ def deployments(frame: pd.DataFrame) -> None:
         return
     for row in frame.to_dict("records"):
         _card(row)
+
+
+def audit(frame: pd.DataFrame) -> None:
+    """What people did to the deployments."""
+    if frame.empty:
+        st.caption("Nothing yet.")
+        return
+    zone = viewer.zone()
+    for row in frame.to_dict("records"):
+        detail = row["detail"]
+        outcome = f", {code(detail['outcome'], 30)}" if isinstance(detail, dict) and detail.get("outcome") else ""
+        what = f"{code(row['action'], 60)} {code(row['target'], 100)} by {code(row['who'], 60)}{outcome}"
+        st.markdown(f":gray[{moment(row['at'], zone)}] {what}", help=utc(row["at"]))
 
 
 def unreachable() -> None:
@@ -127,8 +140,7 @@ def pause_dialog() -> None:
 
 def _run(deployment_id: str, name: str) -> None:
     def run() -> str:
-        require_operator(viewer.actor())
-        prefect_api.run_now(deployment_id)
+        _ask("run_deployment", deployment_id, name, lambda: {"flow_run_id": prefect_api.run_now(deployment_id)})
         return f"{name}: a run was asked for."
 
     shell.act(run)
@@ -140,8 +152,13 @@ def _pause(deployment_id: str, name: str, paused: bool) -> None:
 
 def _set_paused(deployment_id: str, name: str, paused: bool) -> None:
     def change() -> str:
-        require_operator(viewer.actor())
-        prefect_api.set_paused(deployment_id, paused)
+        action = "pause_deployment" if paused else "resume_deployment"
+        _ask(action, deployment_id, name, lambda: prefect_api.set_paused(deployment_id, paused))
         return f"{name}: {'paused' if paused else 'resumed'}."
 
     shell.act(change)
+
+
+def _ask(action: str, deployment_id: str, name: str, ask: Callable[[], Mapping[str, Any] | None]) -> None:
+    detail = {"deployment_id": deployment_id}
+    act_outside(viewer.actor(), action, name, ask, refusals=(prefect_api.PrefectRefusedError,), detail=detail)

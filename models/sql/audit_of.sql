@@ -1,0 +1,21 @@
+-- What people did to one thing, the newest first. Of a job also that it was added among others: one entry stands for all
+-- jobs that were added together, and has their time of adding to the microsecond, as both are their transaction's now().
+(
+    SELECT id, at, who, action, target, detail
+    FROM audit_log
+    WHERE target = %(target)s::text
+    ORDER BY id DESC
+    LIMIT %(most)s
+)
+UNION ALL
+SELECT added.*
+FROM background_jobs AS job
+CROSS JOIN LATERAL (
+    SELECT id, at, who, action, target, detail
+    FROM audit_log
+    WHERE at = job.created_at AND action = 'add' AND target <> job.id AND detail -> 'types' ? job.job_type
+    LIMIT 1
+) AS added
+WHERE job.id = %(target)s::text
+ORDER BY id DESC
+LIMIT %(most)s
