@@ -28,6 +28,8 @@ from models.settings import settings
 from models.sql import statement
 
 PENDING, TYPES, PAUSED, LOST = 1_000_000, 50, 200_000, 100
+#: Jobs that failed, and as many of those that wait that one bulk action has retried.
+FAILED, RETRIED = 20_000, 20_000
 TYPE_NAMES = [f"type_{number}" for number in range(TYPES)]
 CLAIM = 50
 
@@ -45,12 +47,24 @@ INSERT INTO background_jobs (id, job_type, status, worker_id, started_at)
 SELECT lpad(n::text, 36, '0'), 'type_' || n % {TYPES}, 'processing', (ARRAY['dead', 'live'])[1 + n % 2], now()
 FROM generate_series({PENDING} + {PAUSED} + 1, {PENDING} + {PAUSED} + 2 * {LOST}) AS n;
 
+INSERT INTO background_jobs (id, job_type, status, unique_key, completed_at, fingerprint, error_message)
+SELECT lpad((2 * {PENDING} + n)::text, 36, '0'), 'type_' || n % {TYPES}, 'failed', 'key ' || n, now(), 'group', 'away'
+FROM generate_series(1, {FAILED}) AS n;
+
+INSERT INTO retried_jobs (job_id, fingerprint, retried_at, bulk_action_id, before)
+SELECT id, 'group', updated_at, 'bulk',
+    jsonb_build_object('status', 'failed', 'retry_count', 3, 'lost_count', 0, 'scheduled_for', scheduled_for)
+FROM background_jobs WHERE id BETWEEN lpad('1', 36, '0') AND lpad('{RETRIED}', 36, '0');
+
 INSERT INTO job_types (job_type, paused) SELECT unnest(%s::text[]), false UNION ALL SELECT 'paused', true;
 """
 NO_STATISTICS = """
 SELECT pg_clear_relation_stats('public', name) FROM unnest(ARRAY['background_jobs', 'idx_jobs_claim']) AS name;
 SELECT pg_clear_attribute_stats('public', 'background_jobs', attname::text, false)
 FROM pg_attribute WHERE attrelid = 'background_jobs'::regclass AND attnum > 0;
+SELECT pg_clear_relation_stats('public', 'retried_jobs');
+SELECT pg_clear_attribute_stats('public', 'retried_jobs', attname::text, false)
+FROM pg_attribute WHERE attrelid = 'retried_jobs'::regclass AND attnum > 0;
 """
 #: As analysed before the load, when the table held a few completed jobs of one type.
 YESTERDAYS_STATISTICS = NO_STATISTICS + "".join(
@@ -60,7 +74,16 @@ YESTERDAYS_STATISTICS = NO_STATISTICS + "".join(
     for column, only in {"status": "completed", "job_type": "type_7", "priority": 5}.items()
 ) + "SELECT pg_restore_relation_stats('schemaname', 'public', 'relname', 'background_jobs', 'relpages', 10,"
 YESTERDAYS_STATISTICS += " 'reltuples', 500::real);"
-STATISTICS = {"fresh": "ANALYZE background_jobs", "none": NO_STATISTICS, "yesterday's": YESTERDAYS_STATISTICS}
+#: ... and each of the retried ones was retried by itself.
+YESTERDAYS_STATISTICS += """
+SELECT pg_restore_attribute_stats('schemaname', 'public', 'relname', 'retried_jobs', 'inherited', false,
+    'attname', 'bulk_action_id', 'null_frac', 0::real, 'avg_width', 10, 'n_distinct', -1::real);
+"""
+STATISTICS = {
+    "fresh": "ANALYZE background_jobs; ANALYZE retried_jobs",
+    "none": NO_STATISTICS,
+    "yesterday's": YESTERDAYS_STATISTICS,
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -230,6 +253,32 @@ def test_finishing_finds_each_job_by_its_id(plan_mode: str, jobs: int) -> None:
     assert not plan.sorts()
     assert plan.most_rows == jobs
     assert plan.buffers <= jobs * 50
+
+
+def _ids(where: str, most: int = CHUNK) -> list[str]:
+    return [row[0] for row in query(f"SELECT id FROM background_jobs WHERE {where} ORDER BY id LIMIT {most}")]
+
+
+@pytest.mark.parametrize(
+    ("name", "where"), [("retry_jobs", "status = 'failed'"), ("cancel_jobs", "status = 'pending'")]
+)
+def test_what_people_do_finds_each_job_by_its_id(plan_mode: str, name: str, where: str) -> None:
+    parameters = {"ids": _ids(where), "bulk_action_id": None, "begin": None, "gap": 0.0}
+    plan = explain(name, parameters, plan_mode)
+
+    # A retry looks whether a live job has its unique key.
+    looked = {"idx_jobs_unique_key"} if name == "retry_jobs" else set()
+    assert plan.indexes_of("background_jobs") == {"background_jobs_pkey"} | looked
+    assert plan.most_rows <= CHUNK
+
+
+def test_an_undo_of_many_finds_each_job_by_its_id(plan_mode: str) -> None:
+    """Joined the other way round, each chunk of an undo of 100,000 compared all of them with the whole chunk: hours."""
+    plan = explain("take_back", {"bulk_action_id": "bulk", "ids": _ids("status = 'pending'")}, plan_mode)
+
+    assert plan.indexes_of("background_jobs") == {"background_jobs_pkey"}
+    assert plan.indexes_of("retried_jobs") == {"retried_jobs_pkey"}
+    assert plan.most_rows <= CHUNK
 
 
 def test_a_rescue_reads_what_is_processing_and_nothing_that_waits(plan_mode: str) -> None:

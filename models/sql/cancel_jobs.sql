@@ -2,7 +2,9 @@
 WITH live AS MATERIALIZED (
     SELECT id, status
     FROM background_jobs
-    WHERE id = ANY (%(ids)s::text[]) AND status IN ('pending', 'processing')
+    WHERE id = ANY (%(ids)s::text[])
+      -- Not a plain condition, by which stale statistics would rather search than by the ids: see finish_jobs.sql.
+      AND CASE WHEN status IN ('pending', 'processing') THEN true ELSE false END
     ORDER BY id
     FOR UPDATE
 )

@@ -6,7 +6,9 @@ WITH ended AS MATERIALIZED (
         id, status, unique_key, fingerprint, retry_count, lost_count, scheduled_for, started_at, completed_at,
         error_message, worker_id, progress, progress_note
     FROM background_jobs
-    WHERE id = ANY (%(ids)s::text[]) AND status IN ('failed', 'cancelled')
+    WHERE id = ANY (%(ids)s::text[])
+      -- Not a plain condition, by which stale statistics would rather search than by the ids: see finish_jobs.sql.
+      AND CASE WHEN status IN ('failed', 'cancelled') THEN true ELSE false END
     ORDER BY id
     FOR UPDATE
 ),
@@ -17,10 +19,13 @@ chosen AS (
     SELECT *, row_number() OVER (ORDER BY id) - 1 AS place
     FROM in_turn
     WHERE unique_key IS NULL
-       OR turn = 1 AND NOT EXISTS (
-           SELECT FROM background_jobs AS holder
-           WHERE holder.unique_key = in_turn.unique_key AND holder.status IN ('pending', 'processing')
-       )
+       OR turn = 1 AND (
+           SELECT true FROM background_jobs AS holder
+           -- In the order of idx_jobs_unique_key, so that it is found there: see claim_jobs.sql for the array of one.
+           WHERE holder.unique_key = ANY (ARRAY[in_turn.unique_key]) AND holder.status IN ('pending', 'processing')
+           ORDER BY holder.unique_key
+           LIMIT 1
+       ) IS NULL
 ),
 remembered AS (
     INSERT INTO retried_jobs (job_id, fingerprint, bulk_action_id, before)

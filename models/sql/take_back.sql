@@ -3,11 +3,16 @@
 WITH untouched AS MATERIALIZED (
     SELECT job.id, retried.before
     FROM background_jobs AS job
-    JOIN retried_jobs AS retried ON retried.job_id = job.id AND retried.bulk_action_id = %(bulk_action_id)s
+    JOIN retried_jobs AS retried ON retried.job_id = job.id
     WHERE job.id = ANY (%(ids)s::text[])
-      AND job.status = 'pending'
-      -- The retry wrote both with one now(); a start, a release, a change by plain SQL writes another.
-      AND job.updated_at = retried.retried_at
+      -- As one expression over both sides: see finish_jobs.sql. Else the planner begins with all of the action, of which
+      -- it believes to be little left, and looks for each of 100,000 among all the ids of the chunk.
+      AND CASE
+          -- The retry wrote both with one now(); a start, a release, a change by plain SQL writes another.
+          WHEN job.status = 'pending' AND retried.bulk_action_id = %(bulk_action_id)s
+              THEN job.updated_at = retried.retried_at
+          ELSE false
+      END
     ORDER BY job.id
     FOR UPDATE OF job
 ),
