@@ -1,4 +1,5 @@
-"""Hosts inside the company that jobs may reach all the same, as JOB_QUEUE_INTERNAL_HOSTS lists them."""
+"""Hosts inside the company that jobs may reach all the same, as JOB_QUEUE_INTERNAL_HOSTS and JOB_QUEUE_WEBHOOK_HOSTS
+list them."""
 
 from __future__ import annotations
 

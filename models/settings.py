@@ -87,8 +87,14 @@ class Settings(ServiceSettings, DashboardSettings):
     internal_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         alias="JOB_QUEUE_INTERNAL_HOSTS",
-        description="Hosts inside the company that any job may reach over HTTP, customers' webhooks included: host or "
-        "host:port, separated by commas; without it only public addresses.",
+        description="Hosts inside the company that jobs may reach over HTTP where these settings name them, as "
+        "CRM_SYNC_URL does: host or host:port, separated by commas; without it only public addresses.",
+    )
+    webhook_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        alias="JOB_QUEUE_WEBHOOK_HOSTS",
+        description="Hosts inside the company that customers' webhooks may reach too, in the same form; without it "
+        "only public addresses.",
     )
     signing_key: SecretStr | None = Field(
         None,
@@ -123,7 +129,7 @@ class Settings(ServiceSettings, DashboardSettings):
         400, ge=1, le=3650, alias="REPORT_DAYS_KEPT", description="Days after which a report goes in any case."
     )
 
-    @field_validator("modules", "internal_hosts", mode="before")
+    @field_validator("modules", "internal_hosts", "webhook_hosts", mode="before")
     @classmethod
     def _split_list(cls, value: object) -> object:
         if isinstance(value, str):
@@ -138,7 +144,7 @@ class Settings(ServiceSettings, DashboardSettings):
                 raise ValueError(f"expected dotted module names separated by commas, got {name!r}")
         return value
 
-    @field_validator("internal_hosts")
+    @field_validator("internal_hosts", "webhook_hosts")
     @classmethod
     def _check_internal_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for entry in value:

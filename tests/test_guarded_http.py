@@ -31,6 +31,7 @@ from tasks.services.addresses import why_not_public
 from tasks.services.http import (
     AddressRefusedError,
     AnswerRefusedError,
+    ChosenBy,
     HttpDownError,
     checked_url,
     guarded_client,
@@ -74,7 +75,8 @@ def ask(url: str, method: str = "GET", *, headers: dict[str, str] | None = None,
     async def asked() -> httpx.Response:
         content = options.pop("content", None)
         async with guarded_client(**options) as client:
-            return await client.request(method, checked_url(url), headers=headers, content=content)
+            chosen_by = options.get("chosen_by", ChosenBy.CUSTOMER)
+            return await client.request(method, checked_url(url, chosen_by=chosen_by), headers=headers, content=content)
 
     return asyncio.run(asked())
 
@@ -99,7 +101,7 @@ def connected(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.parametrize("url", INSIDE)
 def test_what_is_inside_is_refused(url: str, connected: list[str]) -> None:
-    with pytest.raises(AddressRefusedError, match="Only public hosts are; .* JOB_QUEUE_INTERNAL_HOSTS"):
+    with pytest.raises(AddressRefusedError, match="Only public hosts are; .* JOB_QUEUE_WEBHOOK_HOSTS"):
         checked_url(url)
 
     async def unchecked() -> None:
@@ -180,7 +182,7 @@ def test_a_name_server_that_changes_its_mind_gains_nothing(
 def test_of_several_addresses_the_next_is_tried(
     server: HttpServer, configure: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    configure(JOB_QUEUE_INTERNAL_HOSTS=f"crm.intranet:{server.port}")
+    configure(JOB_QUEUE_WEBHOOK_HOSTS=f"crm.intranet:{server.port}")
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: resolved("127.0.0.9", "127.0.0.1"))
 
     assert ask(f"http://crm.intranet:{server.port}/").status_code == 200
@@ -188,7 +190,7 @@ def test_of_several_addresses_the_next_is_tried(
 
 
 def test_only_the_hosts_and_ports_of_the_setting_are_allowed(server: HttpServer, configure: Any) -> None:
-    configure(JOB_QUEUE_INTERNAL_HOSTS=f" {server.host} , [::1]:8080,intra.example")
+    configure(JOB_QUEUE_WEBHOOK_HOSTS=f" {server.host} , [::1]:8080,intra.example")
     assert ask(server.url).status_code == 200
     checked_url("http://[::1]:8080/")
     checked_url("http://intra.example:1234/")
@@ -199,13 +201,53 @@ def test_only_the_hosts_and_ports_of_the_setting_are_allowed(server: HttpServer,
         with pytest.raises(AddressRefusedError):
             ask(refused)
     with pytest.raises(SettingsError, match="expected host or host:port .* got 'http://crm.intranet'"):
-        configure(JOB_QUEUE_INTERNAL_HOSTS="http://crm.intranet")
+        configure(JOB_QUEUE_WEBHOOK_HOSTS="http://crm.intranet")
         settings()
+
+
+@pytest.mark.parametrize(
+    ("chosen_by", "own", "others"),
+    [
+        (ChosenBy.COMPANY, "JOB_QUEUE_INTERNAL_HOSTS", "JOB_QUEUE_WEBHOOK_HOSTS"),
+        (ChosenBy.CUSTOMER, "JOB_QUEUE_WEBHOOK_HOSTS", "JOB_QUEUE_INTERNAL_HOSTS"),
+    ],
+)
+def test_what_the_company_may_reach_a_customers_url_may_not_and_the_other_way_round(
+    chosen_by: ChosenBy, own: str, others: str, server: HttpServer, configure: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: resolved("127.0.0.1"))
+    named = f"http://crm.intranet:{server.port}/"
+    configure(**{others: f"{server.host},crm.intranet"})
+    for url in (server.url, named):
+        with pytest.raises(AddressRefusedError, match=f"where it is yours, add it to {own}, as"):
+            ask(url, chosen_by=chosen_by)
+
+    async def unchecked(url: str) -> None:
+        async with guarded_client(chosen_by=chosen_by) as client:
+            await client.get(url)
+
+    # A name that looks public, and turns out to be an address inside.
+    with pytest.raises(AddressRefusedError, match=f"its address 127.0.0.1 is loopback.*{own}"):
+        asyncio.run(unchecked("http://crm.example.com/"))
+    assert server.asked == []
+
+    configure(**{own: f"{server.host},crm.intranet"})
+    assert [ask(url, chosen_by=chosen_by).status_code for url in (server.url, named)] == [200, 200]
+
+
+def test_a_redirect_is_followed_by_the_rule_of_the_request_that_led_there(server: HttpServer, configure: Any) -> None:
+    with HttpServer() as crm:
+        configure(JOB_QUEUE_WEBHOOK_HOSTS=server.host, JOB_QUEUE_INTERNAL_HOSTS=f"{server.host},{crm.host}")
+        server.answer = lambda asked: Answer(302, headers={"Location": crm.url})
+        with pytest.raises(AddressRefusedError, match="JOB_QUEUE_WEBHOOK_HOSTS"):
+            ask(server.url, chosen_by=ChosenBy.CUSTOMER)
+        assert crm.asked == []
+        assert ask(server.url, chosen_by=ChosenBy.COMPANY).status_code == 200
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_into_the_company_is_refused(status: int, server: HttpServer, configure: Any) -> None:
-    configure(JOB_QUEUE_INTERNAL_HOSTS=server.host)
+    configure(JOB_QUEUE_WEBHOOK_HOSTS=server.host)
     with HttpServer() as other:
         for target in (
             other.url, f"http://localhost:{server.port}/", f"http://2130706433:{server.port}/", "//169.254.169.254/",
@@ -221,7 +263,7 @@ def test_a_redirect_into_the_company_is_refused(status: int, server: HttpServer,
 
 
 def test_redirects_are_followed_and_counted(server: HttpServer, configure: Any) -> None:
-    configure(JOB_QUEUE_INTERNAL_HOSTS=server.host)
+    configure(JOB_QUEUE_WEBHOOK_HOSTS=server.host)
 
     def count_down(asked: Asked) -> Answer:
         left = int(asked.path.strip("/"))
@@ -237,7 +279,7 @@ def test_redirects_are_followed_and_counted(server: HttpServer, configure: Any) 
 def test_another_host_is_told_no_secrets(server: HttpServer, configure: Any) -> None:
     secrets = {"Authorization": "Bearer 1", "X-Signature": "2", "Cookie": "session=3", "Accept": "text/plain"}
     with HttpServer(lambda asked: Answer(headers={"Set-Cookie": "tracking=1"})) as other:
-        configure(JOB_QUEUE_INTERNAL_HOSTS=f"{server.host},{other.host}")
+        configure(JOB_QUEUE_WEBHOOK_HOSTS=f"{server.host},{other.host}")
         server.answer = lambda asked: Answer(307, headers={"Location": other.url, "Set-Cookie": "session=4"})
         ask(server.url, "POST", headers=secrets, content=b"body")
         (there,) = other.asked
@@ -256,7 +298,7 @@ def test_another_host_is_told_no_secrets(server: HttpServer, configure: Any) -> 
 def test_no_cookie_is_kept_and_no_proxy_taken(
     server: HttpServer, configure: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    configure(JOB_QUEUE_INTERNAL_HOSTS=server.host, HTTP_PROXY="http://127.0.0.1:9", ALL_PROXY="http://127.0.0.1:9")
+    configure(JOB_QUEUE_WEBHOOK_HOSTS=server.host, HTTP_PROXY="http://127.0.0.1:9", ALL_PROXY="http://127.0.0.1:9")
     server.answer = lambda asked: Answer(headers={"Set-Cookie": "session=1; Path=/"})
 
     async def twice() -> None:
@@ -269,7 +311,7 @@ def test_no_cookie_is_kept_and_no_proxy_taken(
 
 
 def test_a_long_answer_is_not_read_to_its_end(server: HttpServer, configure: Any) -> None:
-    configure(JOB_QUEUE_INTERNAL_HOSTS=server.host)
+    configure(JOB_QUEUE_WEBHOOK_HOSTS=server.host)
     sent: list[int] = []
 
     def endless() -> Iterator[bytes]:
@@ -294,7 +336,7 @@ def pack(kind: str) -> Callable[[bytes], bytes]:
 
 @pytest.mark.parametrize("kind", ["gzip", "deflate", "bare"])
 def test_packed_answers_are_unpacked(kind: str, server: HttpServer, configure: Any) -> None:
-    configure(JOB_QUEUE_INTERNAL_HOSTS=server.host)
+    configure(JOB_QUEUE_WEBHOOK_HOSTS=server.host)
     whole = b"".join(b"%d," % number for number in range(50_000)) + b"\0" * 300_000
     packed = pack(kind)(whole)
     headers = {"Content-Encoding": "gzip" if kind == "gzip" else "deflate"}
@@ -312,7 +354,7 @@ def test_packed_answers_are_unpacked(kind: str, server: HttpServer, configure: A
 
 def test_a_bomb_does_not_go_off(server: HttpServer, configure: Any) -> None:
     """256 megabytes in a quarter of one: refused at the first million bytes, without the memory for the rest."""
-    configure(JOB_QUEUE_INTERNAL_HOSTS=server.host)
+    configure(JOB_QUEUE_WEBHOOK_HOSTS=server.host)
     squeeze = zlib.compressobj(9, wbits=31)
     bomb = b"".join([squeeze.compress(bytes(2**24)) for _ in range(16)]) + squeeze.flush()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -337,7 +379,7 @@ def test_a_bomb_does_not_go_off(server: HttpServer, configure: Any) -> None:
 
 
 def test_a_host_that_drips_has_the_time_of_the_whole_request(server: HttpServer, configure: Any) -> None:
-    configure(JOB_QUEUE_INTERNAL_HOSTS=server.host)
+    configure(JOB_QUEUE_WEBHOOK_HOSTS=server.host)
 
     def drip() -> Iterator[bytes]:
         while not server.over.wait(0.05):
@@ -368,7 +410,7 @@ def test_a_name_server_that_never_answers_has_no_more_time(
 def test_a_host_that_is_away_or_breaks_off_is_down(
     server: HttpServer, configure: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    configure(JOB_QUEUE_INTERNAL_HOSTS=f"{server.host},127.0.0.1:1,gone.example")
+    configure(JOB_QUEUE_WEBHOOK_HOSTS=f"{server.host},127.0.0.1:1,gone.example")
     server.answer = lambda asked: Answer(body=b"half of it", cut=True)
     for url in (server.url, "http://127.0.0.1:1/"):
         with pytest.raises(HttpDownError) as down:
@@ -390,7 +432,7 @@ def test_tls_asks_for_the_name_and_checks_it(configure: Any, tmp_path: Path, mon
     context.sni_callback = lambda socket_, name, context_: names.append(name)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: resolved("127.0.0.1"))
     with HttpServer(tls=context) as server:
-        configure(JOB_QUEUE_INTERNAL_HOSTS="crm.intranet,other.intranet", SSL_CERT_FILE=authority)
+        configure(JOB_QUEUE_WEBHOOK_HOSTS="crm.intranet,other.intranet", SSL_CERT_FILE=authority)
         assert ask(f"https://crm.intranet:{server.port}/").status_code == 200
         assert names == ["crm.intranet"]
         with pytest.raises(HttpDownError, match="other.intranet"):

@@ -33,7 +33,7 @@ def servers(database: str, configure: Any, tmp_path: Path) -> Iterator[tuple[Mai
             SMTP_URL=mails.url(),
             SMS_URL=f"json://{web.host}/{{phone}}",
             NOTIFY_URLS=f"json://{web.host}/one, json://{web.host}/two",
-            JOB_QUEUE_INTERNAL_HOSTS=web.host,
+            JOB_QUEUE_WEBHOOK_HOSTS=web.host,
         )
         add_customer()
         add_appointment("planned")

@@ -252,7 +252,7 @@ def test_a_service_that_hangs_is_asked_a_few_times_at_once_and_then_left_alone(
 def test_a_customer_is_told_by_the_customers_channel(web: HttpServer, configure: Any) -> None:
     add_customer(name="Anna")
     with MailServer() as server:
-        configure(SMTP_URL=server.url(), SMS_URL=f"json://{web.host}/{{phone}}", JOB_QUEUE_INTERNAL_HOSTS=web.host)
+        configure(SMTP_URL=server.url(), SMS_URL=f"json://{web.host}/{{phone}}", JOB_QUEUE_WEBHOOK_HOSTS=web.host)
         result = run("j1", audience="c1", title="Late", body="Half an hour <b>late</b>, {{ sorry }}")
         assert run("j1", audience="c1") == {"skipped": "already sent"}
         (mail,) = server.received

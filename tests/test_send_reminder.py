@@ -42,7 +42,7 @@ def mails(configure: Any) -> Iterator[MailServer]:
 @pytest.fixture
 def web(configure: Any) -> Iterator[HttpServer]:
     with HttpServer() as server:
-        configure(JOB_QUEUE_INTERNAL_HOSTS=server.host, SMS_URL=f"json://user:hunter2@{server.host}/sms/{{phone}}")
+        configure(JOB_QUEUE_WEBHOOK_HOSTS=server.host, SMS_URL=f"json://user:hunter2@{server.host}/sms/{{phone}}")
         yield server
 
 
@@ -221,6 +221,16 @@ def test_when_the_quiet_hours_outlast_the_time_until_the_appointment_nothing_is_
     assert mails.received == []
 
 
+def test_a_webhook_does_not_reach_what_the_company_has_named_for_itself(web: HttpServer, configure: Any) -> None:
+    configure(JOB_QUEUE_INTERNAL_HOSTS=web.host, JOB_QUEUE_WEBHOOK_HOSTS="", CRM_SYNC_URL=web.url)
+    customer(channel="webhook", webhook_url=f"{web.url}/customers")
+    add_appointment()
+
+    with pytest.raises(PermanentError, match="JOB_QUEUE_WEBHOOK_HOSTS"):
+        run()
+    assert web.asked == []
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
@@ -233,9 +243,9 @@ def test_when_the_quiet_hours_outlast_the_time_until_the_appointment_nothing_is_
         ({"channel": "sms", "phone": "+49(0)171555555"}, "expected a phone number with its country"),
         ({"channel": "sms", "phone": "+1415555/../../x?y=z&"}, "expected a phone number with its country"),
         ({"channel": "webhook"}, "the customer has no webhook"),
-        ({"channel": "webhook", "webhook_url": "http://127.0.0.1:9/"}, "JOB_QUEUE_INTERNAL_HOSTS"),
-        ({"channel": "webhook", "webhook_url": "http://169.254.169.254/latest/meta-data"}, "JOB_QUEUE_INTERNAL_HOSTS"),
-        ({"channel": "webhook", "webhook_url": "http://[::ffff:10.0.0.1]/"}, "JOB_QUEUE_INTERNAL_HOSTS"),
+        ({"channel": "webhook", "webhook_url": "http://127.0.0.1:9/"}, "JOB_QUEUE_WEBHOOK_HOSTS"),
+        ({"channel": "webhook", "webhook_url": "http://169.254.169.254/latest/meta-data"}, "JOB_QUEUE_WEBHOOK_HOSTS"),
+        ({"channel": "webhook", "webhook_url": "http://[::ffff:10.0.0.1]/"}, "JOB_QUEUE_WEBHOOK_HOSTS"),
         ({"channel": "webhook", "webhook_url": "file:///etc/passwd"}, "expected an http or https URL"),
         ({"channel": "webhook", "webhook_url": "http://user:pw@example.com/"}, "without a user's name and password"),
     ],

@@ -1,13 +1,15 @@
-"""Which addresses a job may reach over HTTP: public ones, and the hosts that JOB_QUEUE_INTERNAL_HOSTS names.
+"""Which addresses a job may reach over HTTP: public ones, and the hosts of the setting for who has chosen the URL.
 
-URLs come from customers (webhooks) and from what servers answer (redirects). Nobody can make a worker, which stands
-inside the company's network, fetch something in there: its databases, its admin pages, the cloud's metadata service.
+URLs come from the company's settings, from customers (webhooks) and from what servers answer (redirects). No customer
+can make a worker, which stands inside the company's network, fetch something in there: its databases, its admin pages,
+the cloud's metadata service; nor the CRM, where the company's own settings name that one.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 import httpx
@@ -75,12 +77,28 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 _ISATAP = {0x00005EFE, 0x02005EFE}
 
 
+class ChosenBy(Enum):
+    """Who has chosen a URL; the value is the setting with the hosts inside the company that it may name."""
+
+    #: The company's settings, as CRM_SYNC_URL.
+    COMPANY = "JOB_QUEUE_INTERNAL_HOSTS"
+    #: Rows of the database, payloads, and whatever else others may write.
+    CUSTOMER = "JOB_QUEUE_WEBHOOK_HOSTS"
+
+    def may_reach(self, host: str, port: int) -> bool:
+        """Whether the setting names this host."""
+        entries = settings().internal_hosts if self is ChosenBy.COMPANY else settings().webhook_hosts
+        return any(internal_host(entry).is_at(host, port) for entry in entries)
+
+
 class AddressRefusedError(PermanentError):
     """The URL, or what its host resolves to, is not to be fetched; the message says why, and what would allow it."""
 
 
-def checked_url(url: str | httpx.URL, *, ports: Collection[int] = USUAL_PORTS) -> httpx.URL:
-    """The URL, when it can be of a public web server, or is of a host that JOB_QUEUE_INTERNAL_HOSTS names.
+def checked_url(
+    url: str | httpx.URL, *, chosen_by: ChosenBy = ChosenBy.CUSTOMER, ports: Collection[int] = USUAL_PORTS
+) -> httpx.URL:
+    """The URL, when it can be of a public web server, or is of a host that the setting for `chosen_by` names.
 
     What its host resolves to is not asked here: that is checked when (and each time) it is connected to.
 
@@ -98,12 +116,12 @@ def checked_url(url: str | httpx.URL, *, ports: Collection[int] = USUAL_PORTS) -
     if parsed.userinfo:
         raise AddressRefusedError("expected a URL without a user's name and password in it, got one with them")
     host, port = host_of(parsed), port_of(parsed)
-    if is_allowed(host, port):
+    if chosen_by.may_reach(host, port):
         return parsed
-    check_name(host)
+    check_name(host, chosen_by)
     if port not in ports:
         expected = ", ".join(map(str, sorted(ports)))
-        raise _refused(host, port, f"port {port} is none of {expected}")
+        raise _refused(host, port, f"port {port} is none of {expected}", chosen_by)
     return parsed
 
 
@@ -122,12 +140,7 @@ def shown(url: httpx.URL) -> str:
     return f"{url.scheme}://{url.netloc.decode('ascii')}"[:200]
 
 
-def is_allowed(host: str, port: int) -> bool:
-    """Whether JOB_QUEUE_INTERNAL_HOSTS names this host."""
-    return any(internal_host(entry).is_at(host, port) for entry in settings().internal_hosts)
-
-
-def check_name(host: str) -> None:
+def check_name(host: str, chosen_by: ChosenBy) -> None:
     """Refuses what cannot be the name or address of a public host.
 
     Raises:
@@ -135,16 +148,16 @@ def check_name(host: str) -> None:
     """
     literal = _literal(host)
     if literal is not None:
-        check_address(literal, host)
+        check_address(literal, host, chosen_by)
     elif host.endswith("."):
-        raise _refused(host, None, "a host is written without a dot at its end")
+        raise _refused(host, None, "a host is written without a dot at its end", chosen_by)
     elif _NUMBER.fullmatch(host):
-        raise _refused(host, None, "an IPv4 address is written as four decimal numbers")
+        raise _refused(host, None, "an IPv4 address is written as four decimal numbers", chosen_by)
     elif _PRIVATE_NAME.fullmatch(host) or _NAME.fullmatch(host) is None:
-        raise _refused(host, None, "it is not the name of a public host")
+        raise _refused(host, None, "it is not the name of a public host", chosen_by)
 
 
-def check_address(address: str, host: str, port: int | None = None) -> None:
+def check_address(address: str, host: str, chosen_by: ChosenBy, port: int | None = None) -> None:
     """Refuses an address that is not public, `host` being what the URL names.
 
     Raises:
@@ -155,7 +168,7 @@ def check_address(address: str, host: str, port: int | None = None) -> None:
     except ValueError:
         kind = "no IP address"
     if kind is not None:
-        raise _refused(host, port, f"{'it' if host == address else f'its address {address:.60}'} is {kind}")
+        raise _refused(host, port, f"{'it' if host == address else f'its address {address:.60}'} is {kind}", chosen_by)
 
 
 def why_not_public(address: IPv4Address | IPv6Address) -> str | None:
@@ -183,10 +196,10 @@ def _literal(host: str) -> str | None:
     return host
 
 
-def _refused(host: str, port: int | None, why: str) -> AddressRefusedError:
+def _refused(host: str, port: int | None, why: str, chosen_by: ChosenBy) -> AddressRefusedError:
     entry = f"[{host}]" if ":" in host else host
     entry += f":{port}" if port is not None else ""
     return AddressRefusedError(
         f"{host!r:.100} is not fetched: {why}. Only public hosts are; where it is yours, add it to "
-        f"JOB_QUEUE_INTERNAL_HOSTS, as {entry:.100}"
+        f"{chosen_by.value}, as {entry:.100}"
     )

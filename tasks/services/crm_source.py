@@ -29,7 +29,7 @@ import httpx
 from models.settings import settings
 from models.sync_pages import Pass
 from tasks.errors import PermanentError, ServiceDownError, Snooze
-from tasks.services.addresses import USUAL_PORTS, checked_url, port_of, shown
+from tasks.services.addresses import USUAL_PORTS, ChosenBy, checked_url, port_of, shown
 from tasks.services.http import guarded_client
 from tasks.services.service import Service
 
@@ -123,8 +123,9 @@ async def open_source() -> AsyncIterator[CrmSource]:
         raise PermanentError("the source 'api' needs CRM_SYNC_URL: set it to the base URL of the CRM's JSON API")
     url = httpx.URL(configured)
     ports = {*USUAL_PORTS, port_of(url)}
-    checked_url(url, ports=ports)
-    async with guarded_client(seconds=ANSWER_SECONDS, largest=LARGEST_PAGE, ports=ports) as client:
+    company = ChosenBy.COMPANY
+    checked_url(url, chosen_by=company, ports=ports)
+    async with guarded_client(chosen_by=company, seconds=ANSWER_SECONDS, largest=LARGEST_PAGE, ports=ports) as client:
         client.headers["Accept"] = "application/json"
         if token is not None:
             client.headers["Authorization"] = f"Bearer {token.get_secret_value()}"

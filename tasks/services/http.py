@@ -1,10 +1,11 @@
 """HTTP to addresses that others have chosen: customers' webhooks, the CRM's API.
 
-    async with guarded_client(seconds=20) as client:
+    async with guarded_client(chosen_by=ChosenBy.CUSTOMER, seconds=20) as client:
         response = await client.post(checked_url(url), json=...)
 
-It connects to public addresses and to hosts that JOB_QUEUE_INTERNAL_HOSTS names, and to nothing else (`addresses`).
-What is checked is the very address that is connected to (`network`), and each redirect again (`redirects`).
+It connects to public addresses and to the hosts of the setting for who has chosen the URL, and to nothing else
+(`addresses`). What is checked is the very address that is connected to (`network`), and each redirect again, by the
+rule of the request that led there (`redirects`).
 
 Which errors are for good is decided here: what is not fetched or not read (`AddressRefusedError`,
 `AnswerRefusedError`). What the network did, time-outs included, is `HttpDownError`; a status is the caller's business.
@@ -24,7 +25,7 @@ import httpcore
 import httpx
 
 from tasks.errors import ServiceDownError
-from tasks.services.addresses import USUAL_PORTS, AddressRefusedError, checked_url, shown
+from tasks.services.addresses import USUAL_PORTS, AddressRefusedError, ChosenBy, checked_url, shown
 from tasks.services.body import AnswerRefusedError, BodyCutError, BoundedBody, Raw, known_encoding
 from tasks.services.network import GuardedNetwork
 from tasks.services.redirects import redirected
@@ -32,6 +33,7 @@ from tasks.services.redirects import redirected
 __all__ = [
     "AddressRefusedError",
     "AnswerRefusedError",
+    "ChosenBy",
     "HttpDownError",
     "checked_url",
     "guarded_client",
@@ -59,6 +61,7 @@ class HttpDownError(ServiceDownError):
 
 def guarded_client(
     *,
+    chosen_by: ChosenBy = ChosenBy.CUSTOMER,
     seconds: float = ANSWER_SECONDS,
     largest: int = LARGEST_ANSWER,
     redirects: int = MOST_REDIRECTS,
@@ -69,11 +72,12 @@ def guarded_client(
     It keeps no cookies, takes no proxy from the environment, and unpacks gzip and deflate within `largest`.
 
     Args:
+        chosen_by: who has chosen the URLs; for those of others than the company's own settings leave it out.
         seconds: for a whole request, redirects and the answer's body included.
         largest: bytes of an answer, unpacked.
         redirects: how many are followed; 0: the redirect itself is the answer. To another host go no authorization, no
             keys, no cookies; from https to http none is followed.
-        ports: those that a URL may name; for hosts of JOB_QUEUE_INTERNAL_HOSTS that setting decides.
+        ports: those that a URL may name; for hosts of the setting for `chosen_by` that setting decides.
 
     The requests of the client raise:
         AddressRefusedError: for what is not fetched.
@@ -81,7 +85,9 @@ def guarded_client(
         HttpDownError: when the host does not answer, not in time, or breaks off.
     """
     return httpx.AsyncClient(
-        transport=_GuardedTransport(seconds=seconds, largest=largest, redirects=redirects, ports=ports),
+        transport=_GuardedTransport(
+            chosen_by=chosen_by, seconds=seconds, largest=largest, redirects=redirects, ports=ports
+        ),
         timeout=seconds,
         trust_env=False,
         follow_redirects=False,
@@ -91,19 +97,24 @@ def guarded_client(
 
 
 class _GuardedTransport(httpx.AsyncBaseTransport):
-    def __init__(self, *, seconds: float, largest: int, redirects: int, ports: Collection[int]) -> None:
+    def __init__(
+        self, *, chosen_by: ChosenBy, seconds: float, largest: int, redirects: int, ports: Collection[int]
+    ) -> None:
+        self._chosen_by = chosen_by
         self._seconds = seconds
         self._largest = largest
         self._redirects = redirects
         self._ports = ports
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=_tls(os.environ.get("SSL_CERT_FILE")), network_backend=GuardedNetwork(), keepalive_expiry=30.0
+            ssl_context=_tls(os.environ.get("SSL_CERT_FILE")),
+            network_backend=GuardedNetwork(chosen_by),
+            keepalive_expiry=30.0,
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         deadline = asyncio.get_running_loop().time() + self._seconds
         for _ in range(self._redirects + 1):
-            checked_url(request.url, ports=self._ports)
+            checked_url(request.url, chosen_by=self._chosen_by, ports=self._ports)
             response = await self._answer(request, deadline)
             location = response.headers.get("location")
             if self._redirects == 0 or response.status_code not in _REDIRECTS or location is None:

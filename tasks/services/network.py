@@ -15,7 +15,7 @@ import anyio
 import anyio.to_thread
 import httpcore
 
-from tasks.services.addresses import AddressRefusedError, check_address, check_name, is_allowed
+from tasks.services.addresses import AddressRefusedError, ChosenBy, check_address, check_name
 
 #: For one address; a host that is up answers within a few hundred milliseconds, a lost packet costs a second.
 CONNECT_SECONDS = 5.0
@@ -28,7 +28,8 @@ _RESOLVED_AT_ONCE = 8
 class GuardedNetwork(httpcore.AsyncNetworkBackend):
     """Connects to addresses that were checked, and to no name."""
 
-    def __init__(self) -> None:
+    def __init__(self, chosen_by: ChosenBy) -> None:
+        self._chosen_by = chosen_by
         self._network = httpcore.AnyIOBackend()
         self._resolving = anyio.CapacityLimiter(_RESOLVED_AT_ONCE)
 
@@ -67,9 +68,9 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
 
     async def _addresses(self, host: str, port: int) -> list[str]:
         """What the host resolves to, every address checked: one that is not public spoils the name."""
-        allowed = is_allowed(host, port)
+        allowed = self._chosen_by.may_reach(host, port)
         if not allowed:
-            check_name(host)
+            check_name(host, self._chosen_by)
         found = await anyio.to_thread.run_sync(
             partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM),
             abandon_on_cancel=True,
@@ -80,5 +81,5 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
             raise OSError(f"{host} has no address")
         if not allowed:
             for address in addresses:
-                check_address(address, host, port)
+                check_address(address, host, self._chosen_by, port)
         return addresses

@@ -1,4 +1,5 @@
-"""Posting JSON to a customer's webhook: to public addresses only (`tasks.services.http`), signed, each message once.
+"""Posting JSON to a customer's webhook: to public addresses and hosts of JOB_QUEUE_WEBHOOK_HOSTS only, signed, each
+message once.
 
 Which answers are for good is decided in `_check`, and nowhere else.
 """
@@ -13,7 +14,7 @@ from models.messages import MessageKey
 from models.webhooks import webhook_headers
 from tasks.errors import PermanentError, ServiceDownError
 from tasks.services.delivery import deliver_alone
-from tasks.services.http import checked_url, guarded_client
+from tasks.services.http import ChosenBy, checked_url, guarded_client
 from tasks.services.no_return import point_of_no_return
 
 #: For the whole exchange; receivers are to answer first and work later.
@@ -42,13 +43,14 @@ async def post_once(key: MessageKey, url: str | None, event: str, content: dict[
     """
     if url is None or not url.strip():
         raise PermanentError("the customer has no webhook: add its URL in the CRM, then retry this job")
-    address = checked_url(url.strip())
+    by = ChosenBy.CUSTOMER
+    address = checked_url(url.strip(), chosen_by=by)
     body = json.dumps({"type": event, "data": content}, ensure_ascii=False).encode()
 
     async def post() -> None:
         headers = webhook_headers(key.customer_id, key.id, int(time.time()), body)
         # A redirect is no yes: followed as browsers do, the message would become a question without a body.
-        async with guarded_client(seconds=ANSWER_SECONDS, largest=LARGEST_ANSWER, redirects=0) as client:
+        async with guarded_client(chosen_by=by, seconds=ANSWER_SECONDS, largest=LARGEST_ANSWER, redirects=0) as client:
             point_of_no_return()
             answer = await client.post(address, content=body, headers={"Content-Type": "application/json", **headers})
         _check(answer.status_code)
