@@ -88,3 +88,21 @@ FROM (
 ) AS cell, generate_series(1, 12) AS step
 GROUP BY bucket, type, priority, n;
 """
+
+#: Every tenth job has an invoice of its own; a hundred of those that wait are in doubt, and ten that no job asks about.
+LOAD_PAYMENTS: LiteralString = """
+INSERT INTO customers (id, name) VALUES ('million', 'Who pays by bank debit');
+INSERT INTO payments (
+    invoice_id, customer_id, amount, currency, payment_method, status, job_id, updated_at, paid_at
+)
+SELECT
+    'i-' || n, 'million', 12.5, 'usd', 'pm_card',
+    CASE WHEN doubt THEN 'processing' ELSE 'succeeded' END,
+    lpad(n::text, 36, '0'), added, CASE WHEN NOT doubt THEN added END
+FROM (
+    SELECT
+        n, n > 990000 AND n % 100 = 0 OR n > 9900 AND n <= 10000 AND n % 10 = 0 AS doubt,
+        now() - (1000000 - n) * interval '2592 ms' AS added
+    FROM generate_series(10, 1000000, 10) AS n
+) AS payment;
+"""

@@ -9,16 +9,27 @@ from datetime import datetime, timedelta
 
 import psycopg
 
-from benchmarks.million import LOAD_JOBS, LOAD_ROLL_UP
+from benchmarks.million import LOAD_JOBS, LOAD_PAYMENTS, LOAD_ROLL_UP
 from benchmarks.plans import plans_of, statements_of
 from deployments.output import print_table
-from models import backlog, bulk, database, error_groups, listing, lookup, metrics, stats, store_health
+from models import (
+    backlog,
+    bulk,
+    database,
+    error_groups,
+    listing,
+    lookup,
+    metrics,
+    payments_in_doubt,
+    stats,
+    store_health,
+)
 from models.filters import JobFilter, Period
 
 ROUNDS = 5
 #: No statement may take longer: the queue has better to do.
 MOST_MILLISECONDS = 100.0
-_HOT = ("background_jobs", "job_failures", "job_metrics", "retried_jobs", "audit_log")
+_HOT = ("background_jobs", "job_failures", "job_metrics", "retried_jobs", "audit_log", "payments")
 
 
 def reads(now: datetime) -> dict[str, Callable[[], object]]:
@@ -65,6 +76,7 @@ def reads(now: datetime) -> dict[str, Callable[[], object]]:
         "newest_jobs, cancelled": lambda: lookup.newest_jobs(status="cancelled"),
         "audit": listing.audit,
         "audit_of": lambda: listing.audit_of("job 77"),
+        "payments in doubt": payments_in_doubt.payments_in_doubt,
         "store health": store_health.health,
     }
 
@@ -103,6 +115,6 @@ def measure() -> None:
 def load() -> None:
     """Fills the empty tables of this process's database."""
     with psycopg.connect(database.database_url(), autocommit=True) as connection:
-        for statements in (LOAD_JOBS, LOAD_ROLL_UP):
+        for statements in (LOAD_JOBS, LOAD_ROLL_UP, LOAD_PAYMENTS):
             connection.execute(statements)
         connection.execute("VACUUM ANALYZE")

@@ -13,7 +13,7 @@ import streamlit as st
 from dashboard import answers, prefect_api
 from dashboard.verdict import Ended, Facts, Waiting
 from models import backlog as queue
-from models import listing, lookup, metrics, operations, services, stats, store_health
+from models import listing, lookup, metrics, operations, payments_in_doubt, services, stats, store_health
 from models.filters import JobFilter, Period
 from models.paging import MOST_ROWS
 
@@ -62,6 +62,7 @@ def facts() -> Facts:
         drain_seconds=None if estimate.low_seconds is None else (estimate.low_seconds, estimate.high_seconds),
         # The silent workers are told already, with their jobs.
         store_warnings=[each for each in watched.warnings if "heartbeat" not in each] if watched else [],
+        payments=payments(),
     )
 
 
@@ -175,6 +176,11 @@ def held_services() -> list[services.ServiceState]:
 def job_types() -> list[dict[str, Any]]:
     """The declared job types, by name, with what operators set."""
     return [row.model_dump() for row in lookup.declared_types()]
+
+
+@st.cache_data(ttl=TICK, show_spinner=False)
+def payments() -> payments_in_doubt.PaymentsInDoubt:
+    return payments_in_doubt.payments_in_doubt()
 
 
 @st.cache_data(ttl=TICK, show_spinner=False)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from dashboard.text import about, code, count, jobs, share
+from models.payments_in_doubt import COUNTED_UP_TO, LATE_SECONDS, Doubt, PaymentsInDoubt
 
 Level = Literal["good", "notice", "warning", "bad"]
 #: A job that is due for less than this is not late: workers look every few seconds, and shifts take turns.
@@ -52,20 +53,25 @@ class Facts:
     ended: Sequence[Ended] = ()
     drain_seconds: tuple[float, float | None] | None = None
     store_warnings: Sequence[str] = ()
+    payments: PaymentsInDoubt = PaymentsInDoubt()
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is so: how bad, in a sentence (Markdown; what is not ours as code), and the page to go to."""
+    """One thing that is so: how bad, in a sentence (Markdown; what is not ours as code), and the page to go to.
+
+    `place`: what is behind the question mark of the page's URL.
+    """
 
     level: Level
     sentence: str
     page: str = ""
+    place: Mapping[str, str] = field(default_factory=dict)
 
 
 def verdict(facts: Facts) -> list[Finding]:
     """All that is not as it should be, the worst first; a single "Healthy" when nothing is."""
-    findings = [*_workers(facts), *_waiting(facts), *_failures(facts), *_store(facts)]
+    findings = [*_workers(facts), *_waiting(facts), *_failures(facts), *_payments(facts.payments), *_store(facts)]
     if not findings:
         return [Finding("good", "Healthy")]
     return sorted(findings, key=lambda finding: _ORDER[finding.level])
@@ -132,6 +138,36 @@ def _failures(facts: Facts) -> list[Finding]:
             )
             findings.append(Finding("bad" if each.failed * 2 >= ended else "warning", sentence, "failed"))
     return findings
+
+
+def _payments(doubt: PaymentsInDoubt) -> list[Finding]:
+    findings = []
+    late, unasked, asked = about(LATE_SECONDS), doubt.unasked, doubt.asked
+    if unasked.late:
+        what = "retry its job, or add one" if unasked.late == 1 else "retry their jobs, or add some"
+        sentence = f"no job asks Stripe any more about {_late(unasked)} in doubt for over {late}; {_oldest(unasked)}"
+        findings.append(_about_the_oldest(unasked, "warning", f"{sentence}: {what}"))
+    if asked.late:
+        verb = "has" if asked.late == 1 else "have"
+        sentence = f"{_late(asked)} {verb} waited over {late} for the bank's answer; {_oldest(asked)}"
+        # A debit takes days: no alarm.
+        findings.append(_about_the_oldest(asked, "notice", sentence))
+    return findings
+
+
+def _about_the_oldest(doubt: Doubt, level: Level, sentence: str) -> Finding:
+    if doubt.oldest_job_id is None:
+        return Finding(level, sentence)
+    return Finding(level, sentence, "job", {"id": doubt.oldest_job_id})
+
+
+def _oldest(doubt: Doubt) -> str:
+    return f"the oldest, of invoice {code(doubt.oldest_invoice_id)}, {about(doubt.oldest_seconds)}"
+
+
+def _late(doubt: Doubt) -> str:
+    number = count(doubt.late, capped=doubt.late >= COUNTED_UP_TO)
+    return f"{number} {'payment' if doubt.late == 1 else 'payments'}"
 
 
 def _store(facts: Facts) -> list[Finding]:

@@ -120,7 +120,7 @@ class Payment(SQLModel, table=True):
         CheckConstraint(
             "(paid_at IS NOT NULL) = (status IN ('succeeded', 'refunded'))", name="payments_paid_at"
         ),
-        # What somebody has to look after.
+        # What somebody has to look after, and since when.
         Index(
             "ix_payments_in_doubt",
             "updated_at",
@@ -194,7 +194,9 @@ async def record_intent(payment: PaymentState, payment_intent_id: str) -> bool:
 async def record_doubt(payment: PaymentState, payment_intent_id: str) -> bool:
     """Writes down that Stripe is about to be asked to charge; False when the intent is not the payment's any more."""
     return await _change(
-        "UPDATE payments SET status = 'unknown', confirmations = confirmations + 1, updated_at = now()"
+        # As long as it is in doubt, updated_at stays since when.
+        "UPDATE payments SET status = 'unknown', confirmations = confirmations + 1, updated_at ="
+        " CASE WHEN status IN ('unknown', 'processing') THEN updated_at ELSE now() END"
         " WHERE id = %(id)s AND payment_intent_id = %(payment_intent_id)s"
         " AND status NOT IN ('succeeded', 'refunded') RETURNING id",
         {"id": payment.id, "payment_intent_id": payment_intent_id},
@@ -209,10 +211,14 @@ async def settle_payment(
     job_id: str | None,
     charge_id: str | None = None,
     error_code: str | None = None,
-) -> None:
-    """Writes down what Stripe said of the intent; what is paid stays paid."""
+) -> float:
+    """Writes down what Stripe said of the intent; what is paid stays paid.
+
+    Returns:
+        For how many seconds it has been as it is, or in doubt; 0 when the intent is not the payment's any more.
+    """
     async with database.async_engine().begin() as connection:
-        await connection.exec_driver_sql(
+        changed = await connection.exec_driver_sql(
             statement("settle_payment"),
             {
                 "id": payment.id,
@@ -223,6 +229,7 @@ async def settle_payment(
                 "job_id": job_id,
             },
         )
+        return float(changed.scalar_one_or_none() or 0.0)
 
 
 async def renew_payment(payment: PaymentState, terms: Terms, job_id: str | None) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 
 from models.counters import Counters, TypeCounts
+from models.payments_in_doubt import PaymentsInDoubt, payments_in_doubt
 from models.reading import reading
 from models.rescue import LEASE_SECONDS
 from models.sql import statement
@@ -42,6 +43,7 @@ class Scrape:
     paused: dict[str, bool]
     held: dict[str, bool]
     breakers: dict[str, str]
+    payments: PaymentsInDoubt
 
 
 def scrape(counters: Counters) -> Scrape:
@@ -73,6 +75,7 @@ def scrape(counters: Counters) -> Scrape:
             paused={job_type: paused for job_type, paused, _ in types},
             held={job_type: held for job_type, _, held in types},
             breakers=dict(breakers.fetchall()),
+            payments=payments_in_doubt(connection),
         )
 
 

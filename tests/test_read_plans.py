@@ -22,7 +22,7 @@ from models.operations import Actor
 from models.schema import ensure_schema
 from models.settings import settings
 
-HOT = ("background_jobs", "job_failures", "retried_jobs", "audit_log", "bulk_actions")
+HOT = ("background_jobs", "job_failures", "retried_jobs", "audit_log", "bulk_actions", "payments")
 #: What adds up the whole roll-up, by design: a year of it is some hundred thousand rows.
 WHOLE_ROLL_UP = {"get_stats"}
 NO_STATISTICS = """
@@ -86,6 +86,7 @@ def test_every_read_goes_along_indexes_and_looks_at_a_bounded_number_of_rows(nam
         ("page", 1_000), ("page of failed", 1_000), ("page of a group", 1_000), ("page of cancelled", 4_000),
         ("page of an old day", 1_000), ("next_scheduled", 100), ("oldest_pending", 10), ("workers", 200),
         ("audit", 50), ("audit_of", 50), ("series, an hour", 2_000), ("ages", 1_000), ("drain_time", 5_000),
+        ("payments in doubt", 3_000),
     ],
 )  # fmt: skip
 def test_a_look_at_a_few_rows_touches_a_few_buffers(name: str, buffers: int) -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboard.verdict import Ended, Facts, Waiting, verdict
+from models.payments_in_doubt import Doubt, PaymentsInDoubt
 
 #: Ten minutes late, as the sentence is specified: 4 min behind, about 12 min left.
 LATE = Waiting("send_promotion", 1200, 240.0)
@@ -85,6 +86,21 @@ def test_the_store_is_mentioned_before_it_is_slow() -> None:
     )
 
 
+def test_payments_that_wait_for_the_bank_are_no_alarm_and_those_that_nobody_asks_about_are() -> None:
+    old, new = Doubt(5, 2, 180_000.0, "i-1", "job-1"), Doubt(3, 0, 3599.0, "i-2", "job-2")
+    assert sentence(Facts(workers=1, payments=PaymentsInDoubt(new, new))) == "Healthy"
+    forgotten, waiting = verdict(Facts(workers=1, payments=PaymentsInDoubt(old, old)))
+    assert (waiting.level, waiting.page, waiting.place) == ("notice", "job", {"id": "job-1"})
+    assert waiting.sentence == (
+        "2 payments have waited over 1 h for the bank's answer; the oldest, of invoice `i-1`, 2 d 2 h"
+    )
+    assert (forgotten.level, forgotten.page, forgotten.place) == ("warning", "job", {"id": "job-1"})
+    assert forgotten.sentence == (
+        "no job asks Stripe any more about 2 payments in doubt for over 1 h; the oldest, of invoice `i-1`, 2 d 2 h:"
+        " retry their jobs, or add some"
+    )
+
+
 waits = st.builds(
     Waiting,
     job_type=st.text(max_size=50),
@@ -95,6 +111,10 @@ waits = st.builds(
     held_seconds=st.none() | st.floats(-100, 3600),
     held_reason=st.none() | st.text(max_size=200),
 )
+doubts = st.builds(
+    Doubt, st.integers(0, 10_000), st.integers(0, 10_000), st.floats(0, 1e7), st.text(max_size=50),
+    st.none() | st.text(max_size=50),
+)  # fmt: skip
 all_facts = st.builds(
     Facts,
     workers=st.integers(0, 9),
@@ -106,6 +126,7 @@ all_facts = st.builds(
     ),
     drain_seconds=st.none() | st.tuples(st.floats(0, 1e7), st.none() | st.floats(0, 1e7)),
     store_warnings=st.lists(st.text(max_size=100), max_size=3),
+    payments=st.builds(PaymentsInDoubt, doubts, doubts),
 )
 
 
@@ -134,6 +155,7 @@ def test_every_number_more_of_failures_is_never_less_bad(facts: Facts) -> None:
         ended=[Ended(each.job_type, each.completed, each.failed * 2 + 10) for each in facts.ended],
         drain_seconds=facts.drain_seconds,
         store_warnings=facts.store_warnings,
+        payments=facts.payments,
     )
     order = ["bad", "warning", "notice", "good"]
     assert order.index(verdict(more)[0].level) <= order.index(verdict(facts)[0].level)

@@ -39,7 +39,8 @@ _counters = Counters()
 )
 def get_metrics(request: Request) -> Response:
     """Jobs that ended and the time they waited and ran, since the month began (UTC); what waits and runs now; workers;
-    paused and held job types; circuit breakers. Prometheus sends the token by `authorization` in its scrape config."""
+    paused and held job types; circuit breakers; payments in doubt. Prometheus sends the token by `authorization` in its
+    scrape config."""
     encode, content_type = choose_encoder(request.headers.get("accept", ""))
     registry = CollectorRegistry()
     registry.register(_Scraped(scrape(_counters)))
@@ -94,6 +95,19 @@ class _Scraped(Collector):
             for each in BREAKER_STATES:
                 breakers.add_metric([service, each], state == each)
         yield breakers
+        in_doubt = {"yes": found.payments.asked, "no": found.payments.unasked}
+        yield _gauge(
+            "dirtfree_payments_in_doubt",
+            "Payments whose outcome is not known, up to 5,000; asked: whether a job asks Stripe about them.",
+            "asked",
+            {asked: each.payments for asked, each in in_doubt.items()},
+        )
+        yield _gauge(
+            "dirtfree_payments_in_doubt_oldest_seconds",
+            "For how long the oldest of them has been in doubt; 0: none is.",
+            "asked",
+            {asked: each.oldest_seconds for asked, each in in_doubt.items()},
+        )
 
 
 def _gauge(name: str, description: str, label: str, values: Mapping[str, float]) -> Metric:

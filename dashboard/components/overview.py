@@ -45,7 +45,10 @@ def _finding(finding: Finding, *, first: bool = False) -> None:
         )
         st.markdown(f"{'#### ' if first else ''}{_LOOKS[finding.level]} {sentence}", width="stretch")
         if finding.page:
-            st.page_link(f"app_pages/{finding.page}.py", label="Look", icon=":material/arrow_forward:", width="content")
+            st.page_link(
+                f"app_pages/{finding.page}.py", label="Look", icon=":material/arrow_forward:", width="content",
+                query_params=finding.place,
+            )  # fmt: skip
 
 
 def numbers(found: data.Numbers) -> None:

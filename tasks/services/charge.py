@@ -50,8 +50,9 @@ from tasks.services.stripe_payments import (
 
 #: How long a job waits for another one that pays the same invoice; most charges take under 3 s.
 PATIENCE_SECONDS = 10.0
-#: A bank that takes its time is asked about again after this.
-PROCESSING_SECONDS = 60.0
+#: A bank that takes its time is asked about again after a minute, and then when as long again has passed: after 1, 2,
+#: 4 ... minutes. But every hour: a debit takes days, and who waits for the money wants to know within the hour.
+SHORTEST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 60.0, 3600.0
 #: Each round of `_settled` ends or changes the row; another one follows a lost race or a renewal.
 _MOST_ROUNDS = 5
 #: The bank's code where the customer would have to be there.
@@ -208,7 +209,7 @@ async def _recorded(payment: PaymentState, intent: Intent, terms: Terms) -> tupl
             "look at it in Stripe's dashboard"
         )
     with stage("record"):
-        await settle_payment(
+        waited = await settle_payment(
             payment,
             intent.id,
             status,
@@ -219,7 +220,8 @@ async def _recorded(payment: PaymentState, intent: Intent, terms: Terms) -> tupl
     if status is PaymentStatus.SUCCEEDED:
         return _as_asked(payment, terms), intent
     if status is PaymentStatus.PROCESSING:
-        raise Snooze(f"invoice {terms.invoice_id!r}: the bank is still at {intent.id!r}", seconds=PROCESSING_SECONDS)
+        seconds = min(max(waited, SHORTEST_WAIT_SECONDS), LONGEST_WAIT_SECONDS)
+        raise Snooze(f"invoice {terms.invoice_id!r}: the bank is still at {intent.id!r}", seconds=seconds)
     raise _over(payment, status, intent.error_code)
 
 
