@@ -15,11 +15,11 @@ from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dashboard import access, oidc
+from dashboard import access, oidc, way_back
 from dashboard.access import Way
+from dashboard.way_back import SIGN_IN, SIGN_OUT
 from models.settings import settings
 
-SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
 _HEALTH = "/_stcore/health"
 #: Not pages: who asks for these is a script, which a redirect would not help.
 _PARTS = ("/_stcore/", "/static/", "/media/", "/component/")
@@ -69,6 +69,8 @@ class Guard:
         if refusal is None:
             if scope["type"] == "websocket":
                 await self._app(scope, *_while_signed_in(connection, receive, send))
+            elif path == oidc.CALLBACK:
+                await self._app(scope, receive, _leading_back(connection, _with_headers(send)))
             else:
                 await self._app(scope, receive, _with_headers(send))
         elif scope["type"] == "websocket":
@@ -169,6 +171,20 @@ def _while_signed_in(connection: HTTPConnection, receive: Receive, send: Send) -
             await send(message)
 
     return receiving, sending
+
+
+def _leading_back(connection: HTTPConnection, send: Send) -> Send:
+    """After the provider's answer Streamlit sends everybody to the first page: instead, to where they wanted to go."""
+
+    async def sending(message: Message) -> None:
+        there = way_back.recall(connection.cookies)
+        if message["type"] == "http.response.start" and 300 <= message["status"] < 400 and there is not None:
+            headers = MutableHeaders(scope=message)
+            headers["Location"] = there
+            headers.append("Set-Cookie", way_back.forgetting())
+        await send(message)
+
+    return sending
 
 
 def _with_headers(send: Send) -> Send:

@@ -17,7 +17,8 @@ from models.settings import settings
 from models.signing import sign
 
 #: Streamlit's own paths, which must be open to those who are not signed in yet.
-PATHS = frozenset({"/auth/login", "/auth/logout", "/oauth2callback"})
+CALLBACK = "/oauth2callback"
+PATHS = frozenset({"/auth/login", "/auth/logout", CALLBACK})
 
 
 def is_set() -> bool:

@@ -5,22 +5,24 @@ from __future__ import annotations
 import logging
 import math
 from html import escape
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode
 
 from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from dashboard import access, oidc, sessions
+from dashboard import access, oidc, sessions, way_back
 from dashboard.access import Way
 from dashboard.api.pages import page
-from dashboard.guard import SIGN_IN, SIGN_OUT
 from dashboard.throttle import Throttle
+from dashboard.way_back import SIGN_IN, SIGN_OUT
 from models import passwords
 from models.roles import Role
 from models.settings import settings
 
+#: In the query: on to the provider.
+_BEGIN = "begin"
 #: A name, a password and where to go then.
 BODY_BYTES = 8192
 #: Each hash takes 64 MiB while it is computed.
@@ -46,11 +48,17 @@ class _Door:
         self._limiter: CapacityLimiter | None = None
 
     async def ask(self, request: Request) -> Response:
-        there = _safe(request.query_params.get("next"))
+        there = way_back.safe(request.query_params.get("next"))
         if access.visitor(request.cookies) is not None:
             return RedirectResponse(there, 303)
         if access.way() is Way.OIDC:
-            return page("Sign in", f'<p><a href="{escape(oidc.sign_in_path())}">Sign in with your account</a></p>')
+            if _BEGIN in request.query_params:
+                answer = RedirectResponse(oidc.sign_in_path(), 303)
+                way_back.remember(answer, there, secure=_secure(request))
+                return answer
+            # To here again: the way to the provider is good for two minutes from now, and a tab may stay open longer.
+            begin = f"{SIGN_IN}?{urlencode({_BEGIN: '1', 'next': there})}"
+            return page("Sign in", f'<p><a href="{escape(begin)}">Sign in with your account</a></p>')
         return _form(there)
 
     async def answer(self, request: Request) -> Response:
@@ -59,7 +67,7 @@ class _Door:
         fields = await _fields(request)
         if fields is None:
             return _form("/", "That was too much; a name and a password are expected.", 413)
-        there = _safe(fields.get("next"))
+        there = way_back.safe(fields.get("next"))
         address = request.client.host if request.client else "nowhere"
         wait = self._throttle.begin(address)
         if wait > 0:
@@ -131,13 +139,6 @@ async def _fields(request: Request) -> dict[str, str] | None:
             return None
     found = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=10)
     return {name: values[0] for name, values in found.items()}
-
-
-def _safe(there: str | None) -> str:
-    """A path here; what leads elsewhere (//host, /\\host, https:) becomes the first page."""
-    if not there or not there.startswith("/") or there[1:2] in {"/", "\\"} or not there.isprintable():
-        return "/"
-    return "/" if there.startswith((SIGN_IN, SIGN_OUT)) else there
 
 
 def _secure(request: Request) -> bool:

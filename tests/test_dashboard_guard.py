@@ -226,7 +226,7 @@ def test_a_wrong_password_is_said_and_is_in_no_log_nor_page(caplog: pytest.LogCa
 
 @pytest.mark.usefixtures("with_passwords")
 @pytest.mark.parametrize(
-    "there", ["//evil.example", "/\\evil.example", "https://evil.example", "/sign-in", "", "/a\nb"]
+    "there", ["//evil.example", "/\\evil.example", "https://evil.example", "/sign-in", "/auth/logout", "", "/a\nb"]
 )
 def test_the_sign_in_leads_nowhere_else(there: str) -> None:
     assert _sign_in(_client(), next=there).headers["location"] == "/"
