@@ -106,3 +106,24 @@ FROM (
     FROM generate_series(10, 1000000, 10) AS n
 ) AS payment;
 """
+
+#: Thirty days of the backlog of the ten types: 48 hours of minutes and 28 days of hours, and nothing of one day.
+LOAD_SAMPLES: LiteralString = """
+INSERT INTO backlog_samples (
+    job_type, bucket, resolution, samples, due, scheduled, running, oldest_seconds, oldest_most
+)
+SELECT
+    CASE WHEN type < 10 THEN 'type_' || type ELSE '' END, bucket, minutes, minutes, minutes * (type + n % 50),
+    minutes * 20, minutes * 2, minutes * (n % 600), n % 600
+FROM (
+    SELECT bucket, 1 AS minutes, row_number() OVER () AS n
+    FROM generate_series(date_trunc('hour', now(), 'UTC') - interval '48 h', now(), interval '1 minute') AS bucket
+    UNION ALL
+    SELECT bucket, 60, row_number() OVER ()
+    FROM generate_series(
+        date_trunc('hour', now(), 'UTC') - interval '30 days', date_trunc('hour', now(), 'UTC') - interval '49 h',
+        interval '1 hour'
+    ) AS bucket
+) AS moment, generate_series(0, 10) AS type
+WHERE bucket NOT BETWEEN now() - interval '11 days' AND now() - interval '10 days';
+"""

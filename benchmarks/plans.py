@@ -31,9 +31,14 @@ class Statement:
         return max((_rows(node) for node in self.nodes), default=0)
 
     def indexes_of(self, table: str) -> set[str]:
-        """The indexes by which it reads the table; the table's name where it reads it otherwise."""
+        """The indexes by which it reads the table; the table's name where it reads it otherwise.
+
+        "a sample": TABLESAMPLE, which reads as many pages as it is told, whatever the table's size; see `buffers`.
+        """
         scans = [node for node in self.nodes if node.get("Relation Name") == table and "Scan" in node["Node Type"]]
-        return {_leaf(node).get("Index Name", table) for node in scans}
+        return {
+            "a sample" if node["Node Type"] == "Sample Scan" else _leaf(node).get("Index Name", table) for node in scans
+        }
 
     @property
     def tables(self) -> set[str]:
@@ -86,15 +91,20 @@ def plans_of(read: Callable[[], object]) -> list[Statement]:
                 if "statement_timeout" not in each.text:
                     connection.execute(each.text)
                 continue
-            row = connection.execute(
-                f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) {each.text}", each.parameters
-            ).fetchone()
-            assert row is not None
-            top = row[0][0]["Plan"]
-            each.nodes = list(_nodes(top))
-            each.buffers = top["Shared Hit Blocks"] + top["Shared Read Blocks"]
-            explained.append(each)
+            explained.append(explain(connection, each))
     return explained
+
+
+def explain(connection: psycopg.Connection[Any], asked: Statement) -> Statement:
+    """The statement with its plan, executed on the connection."""
+    row = connection.execute(
+        f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) {asked.text}".encode(), asked.parameters
+    ).fetchone()
+    assert row is not None
+    top = row[0][0]["Plan"]
+    asked.nodes = list(_nodes(top))
+    asked.buffers = top["Shared Hit Blocks"] + top["Shared Read Blocks"]
+    return asked
 
 
 def _rows(node: dict[str, Any]) -> int:

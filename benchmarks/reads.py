@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 
 import psycopg
 
-from benchmarks.million import LOAD_JOBS, LOAD_PAYMENTS, LOAD_ROLL_UP
+from benchmarks.million import LOAD_JOBS, LOAD_PAYMENTS, LOAD_ROLL_UP, LOAD_SAMPLES
 from benchmarks.plans import plans_of, statements_of
 from deployments.output import print_table
 from models import (
     backlog,
+    backlog_samples,
     bulk,
     database,
     error_groups,
@@ -29,7 +30,9 @@ from models.filters import JobFilter, Period
 ROUNDS = 5
 #: No statement may take longer: the queue has better to do.
 MOST_MILLISECONDS = 100.0
-_HOT = ("background_jobs", "job_failures", "job_metrics", "retried_jobs", "audit_log", "payments")
+_HOT = (
+    "background_jobs", "job_failures", "job_metrics", "backlog_samples", "retried_jobs", "audit_log", "payments",
+)  # fmt: skip
 
 
 def reads(now: datetime) -> dict[str, Callable[[], object]]:
@@ -54,6 +57,12 @@ def reads(now: datetime) -> dict[str, Callable[[], object]]:
         "ages": backlog.ages,
         "ages of one type": lambda: backlog.ages(one_type),
         "drain_time": backlog.drain_time,
+        "running of one type": lambda: backlog.running(one_type),
+        "backlog_series, an hour": lambda: backlog_samples.backlog_series(hour),
+        "backlog_series, a month": lambda: backlog_samples.backlog_series(month),
+        "backlog_series, a month of one type": lambda: backlog_samples.backlog_series(month, one_type),
+        "backlog_at, a day ago": lambda: backlog_samples.backlog_at(day.start),
+        "backlog_at, a month ago": lambda: backlog_samples.backlog_at(month.start, one_type),
         "next_scheduled": backlog.next_scheduled,
         "oldest_pending": backlog.oldest_pending,
         "active_jobs": listing.active_jobs,
@@ -115,6 +124,6 @@ def measure() -> None:
 def load() -> None:
     """Fills the empty tables of this process's database."""
     with psycopg.connect(database.database_url(), autocommit=True) as connection:
-        for statements in (LOAD_JOBS, LOAD_ROLL_UP, LOAD_PAYMENTS):
+        for statements in (LOAD_JOBS, LOAD_ROLL_UP, LOAD_PAYMENTS, LOAD_SAMPLES):
             connection.execute(statements)
         connection.execute("VACUUM ANALYZE")

@@ -13,7 +13,17 @@ import streamlit as st
 from dashboard import answers, prefect_api
 from dashboard.verdict import Ended, Facts, Waiting
 from models import backlog as queue
-from models import listing, lookup, metrics, operations, payments_in_doubt, services, stats, store_health
+from models import (
+    backlog_samples,
+    listing,
+    lookup,
+    metrics,
+    operations,
+    payments_in_doubt,
+    services,
+    stats,
+    store_health,
+)
 from models.filters import JobFilter, Period
 from models.paging import MOST_ROWS
 
@@ -80,11 +90,28 @@ def _waiting(job_type: str, lanes: pd.DataFrame, declared: Mapping[str, Any], mo
 
 
 @dataclass(frozen=True, slots=True)
+class Live:
+    """What waits and runs now, of a filter's jobs. `capped`: at least so many are `waiting`; `parts_capped`: are `due`
+    or `scheduled` for later."""
+
+    waiting: int
+    due: int
+    scheduled: int
+    running: int
+    oldest_seconds: float | None
+    estimated: bool
+    capped: bool
+    parts_capped: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Numbers:
-    """The overview in numbers: now, in a period, and in the one before it."""
+    """The overview in numbers: now, in a period, and in the one before it; `then`: at this moment one period ago, None
+    where no worker sampled it or the samples cannot tell the filter's jobs apart."""
 
     stats: stats.QueueStats
-    oldest_seconds: float | None
+    live: Live
+    then: backlog_samples.Moment | None
     drain: queue.DrainEstimate
     period: metrics.Totals
     before: metrics.Totals
@@ -93,16 +120,36 @@ class Numbers:
 def numbers(hours: float, filter: JobFilter) -> Numbers:
     """The overview in numbers."""
     period = last(hours)
-    return Numbers(totals_now(), oldest_pending(), drain(), totals(period, filter), totals(period.before(), filter))
+    return Numbers(
+        totals_now(), live(filter), backlog_at(period.start, filter), drain(),
+        totals(period, filter), totals(period.before(), filter),
+    )  # fmt: skip
+
+
+def live(filter: JobFilter) -> Live:
+    """What waits and runs now, of the filter's job types and priorities."""
+    lanes, whole = backlog(), filter == JobFilter()
+    if filter.job_types:
+        lanes = lanes[lanes["job_type"].isin(filter.job_types)]
+    if filter.priorities:
+        lanes = lanes[lanes["priority"].isin(filter.priorities)]
+    due, scheduled, capped = int(lanes["due"].sum()), int(lanes["scheduled"].sum()), bool(lanes["capped"].any())
+    if whole:
+        found, oldest = totals_now(), oldest_pending()
+        return Live(found.queue_length, due, scheduled, found.processing, oldest, found.estimated, False, capped)
+    longest = float(lanes["oldest_due_seconds"].max())
+    oldest = longest if longest == longest else None
+    return Live(due + scheduled, due, scheduled, running(filter), oldest, False, capped, capped)
 
 
 @dataclass(frozen=True, slots=True)
 class Charts:
-    """What the overview's charts are made of."""
+    """What the overview's charts are made of; `backlog` None: the samples cannot tell the filter's jobs apart."""
 
     series: pd.DataFrame
     by_type: pd.DataFrame
     throughput: pd.DataFrame
+    backlog: pd.DataFrame | None
 
 
 def charts(hours: float, step_minutes: int, filter: JobFilter) -> Charts:
@@ -110,7 +157,10 @@ def charts(hours: float, step_minutes: int, filter: JobFilter) -> Charts:
     period = last(hours, step_minutes)
     buckets = round(hours * 60 / step_minutes)
     return Charts(
-        series(period, filter, buckets), by_type(last(hours), filter), throughput_by_type(period, filter, buckets)
+        series(period, filter, buckets),
+        by_type(last(hours), filter),
+        throughput_by_type(period, filter, buckets),
+        backlog_series(period, filter, buckets) if backlog_samples.can_tell(filter) else None,
     )
 
 
@@ -150,6 +200,11 @@ def drain() -> queue.DrainEstimate:
 @st.cache_data(ttl=TICK, show_spinner=False)
 def oldest_pending() -> float | None:
     return queue.oldest_pending()
+
+
+@st.cache_data(ttl=TICK, show_spinner=False, max_entries=50)
+def running(filter: JobFilter) -> int:
+    return queue.running(filter)
 
 
 @st.cache_data(ttl=TICK, show_spinner=False)
@@ -199,6 +254,16 @@ def series(period: Period, filter: JobFilter, buckets: int) -> pd.DataFrame:
 @st.cache_data(ttl=CLOSED, show_spinner=False, max_entries=100)
 def throughput_by_type(period: Period, filter: JobFilter, buckets: int) -> pd.DataFrame:
     return metrics.throughput_by_type(period, filter, buckets)
+
+
+@st.cache_data(ttl=CLOSED, show_spinner=False, max_entries=100)
+def backlog_series(period: Period, filter: JobFilter, buckets: int) -> pd.DataFrame:
+    return backlog_samples.backlog_series(period, filter, buckets)
+
+
+@st.cache_data(ttl=CLOSED, show_spinner=False, max_entries=200)
+def backlog_at(moment: datetime, filter: JobFilter) -> backlog_samples.Moment | None:
+    return backlog_samples.backlog_at(moment, filter)
 
 
 @st.cache_data(ttl=CLOSED, show_spinner=False, max_entries=200)

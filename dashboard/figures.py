@@ -124,6 +124,80 @@ def throughput(frame: pd.DataFrame, zone: ZoneInfo) -> Figure:
     return Figure(figure, f"Completed jobs by type, per {step_name(step)}. The most: {parts}.")
 
 
+def backlog(frame: pd.DataFrame, zone: ZoneInfo) -> Figure:
+    """How many jobs were due and how many ran, the mean of each step; `frame` as `backlog_samples.backlog_series` gives
+    it. A step without samples is a gap: nobody looked, and that is not zero."""
+    figure = _figure(frame, zone, "jobs")
+    _say_utc(figure, frame["bucket"], zone)
+    for column, colour in (("due", DONE), ("running", SECOND)):
+        figure.add_scatter(
+            x=_local(frame["bucket"], zone),
+            y=frame[column].tolist(),
+            name=column,
+            mode="lines+markers",
+            marker={"size": 4},
+            line={"color": colour, "width": 2},
+            customdata=[
+                _mean(each, capped and column == "due")
+                for each, capped in zip(frame[column], frame["capped"], strict=True)
+            ],
+            hovertemplate=f"%{{customdata}} {column}<extra></extra>",
+        )
+    figure.update_layout(hovermode="x unified")
+    known = frame[frame["due"].notna()]
+    if known.empty:
+        return Figure(figure, "The backlog: not sampled in this period.")
+    step, last = step_name(frame.attrs["step_seconds"]), known.iloc[-1]
+    worst = known.iloc[int(known["due"].to_numpy().argmax())]
+    return Figure(
+        figure,
+        f"The backlog, mean of each {step}: at the end {_mean(last['due'], last['capped'])} due and"
+        f" {_mean(last['running'])} running; the most due, {_mean(worst['due'], worst['capped'])},"
+        f" at {_when(worst['bucket'], zone)}{_unsampled(frame)}.",
+    )
+
+
+def oldest_waiting(frame: pd.DataFrame, zone: ZoneInfo) -> Figure:
+    """For how long the oldest due job had been due, the worst of each step; 0: nothing was due."""
+    figure = _figure(frame, zone, "")
+    _say_utc(figure, frame["bucket"], zone)
+    values = frame["oldest_most"]
+    figure.add_scatter(
+        x=_local(frame["bucket"], zone),
+        y=values.tolist(),
+        name="oldest",
+        mode="lines+markers",
+        marker={"size": 4},
+        line={"color": DONE, "width": 2},
+        customdata=["nothing due" if each == 0 else duration(each) for each in values],
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+    _duration_axis(figure, values)
+    figure.update_layout(showlegend=False, hovermode="x unified")
+    known = frame[values.notna()]
+    if known.empty:
+        return Figure(figure, "The oldest waiting job: not sampled in this period.")
+    worst = known.iloc[int(known["oldest_most"].to_numpy().argmax())]
+    if not worst["oldest_most"]:
+        return Figure(figure, f"The oldest waiting job: nothing was due when it was sampled{_unsampled(frame)}.")
+    return Figure(
+        figure,
+        f"How long the oldest waiting job had been due, the worst of each {step_name(frame.attrs['step_seconds'])}:"
+        f" at the end {duration(known['oldest_most'].iloc[-1])}; the longest, {duration(worst['oldest_most'])},"
+        f" at {_when(worst['bucket'], zone)}{_unsampled(frame)}.",
+    )
+
+
+def _mean(jobs: float, capped: bool = False) -> str:
+    """A mean of counts: under ten, a tenth of a job says that there was one now and then."""
+    return f"{jobs:.1f}" if jobs < 9.95 and jobs != round(jobs) else count(jobs, capped=bool(capped))
+
+
+def _unsampled(frame: pd.DataFrame) -> str:
+    missing = int(frame["due"].isna().sum())
+    return f"; no worker sampled {missing} of the {len(frame)} steps" if missing else ""
+
+
 def ages(frame: pd.DataFrame) -> Figure:
     """How long the due jobs have waited. Columns: `age` (a range in words, in order) and `jobs`."""
     figure = go.Figure()

@@ -18,6 +18,7 @@ from typing import Any
 import psycopg
 
 from models import database
+from models.backlog_samples import Sampler
 from models.rescue import LEASE_SECONDS, UnknownTypeWatch, rescue_lost_jobs
 from models.schema import CONNECT_TIMEOUT_SECONDS
 from models.sql import statement
@@ -36,7 +37,8 @@ FORGET_WORKERS_AFTER = "1 day"
 
 
 class Lease:
-    """Keeps a worker's lease while it runs: beats, rescues, watches unknown types, and learns what it has lost.
+    """Keeps a worker's lease while it runs: beats, rescues, watches unknown types, samples the backlog, and learns what
+    it has lost.
 
     Args:
         worker_id: the worker's name in `workers` and in its jobs.
@@ -68,6 +70,7 @@ class Lease:
         self._thread = threading.Thread(target=self._loop, name="lease", daemon=True)
         self._connection: psycopg.Connection[Any] | None = None
         self._unknown_types = UnknownTypeWatch()
+        self._sampler = Sampler()
         self._last_beat = self._last_beat_by_the_wall = 0.0
         self._unbroken_since = 0.0
         self._stop_seen = False
@@ -123,6 +126,7 @@ class Lease:
             self._has_beaten()
             self._unknown_types.look(self._connected())
             self._look_for_lost()
+            self._sampler.look(self._connected())
         if self._since_beat() <= UNBROKEN_GAP_SECONDS and time.monotonic() - self._unbroken_since >= LEASE_SECONDS:
             rescued = rescue_lost_jobs(self._connected())
             if rescued:

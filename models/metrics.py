@@ -1,9 +1,4 @@
-"""The roll-up as frames, for charts: bounded in time, read from `job_metrics`, never from the hot table.
-
-The roll-up keeps minutes for 48 hours and hours for 13 months, each event in one row. What is older than two days can
-only be told by the hour, so edges there are moved down to the hour: a period and the one before it never count an event
-twice and never lose one, whether its minutes have been merged yet or not.
-"""
+"""The roll-up as frames, for charts: bounded in time, read from `job_metrics`, never from the hot table."""
 
 from __future__ import annotations
 
@@ -20,11 +15,8 @@ from models.filters import JobFilter, Period
 from models.histogram import quantile
 from models.reading import reading
 from models.sql import statement
+from models.steps import clock, closed_steps, every_step, told_apart
 
-#: Minutes of a chart's step: round numbers, up to a week.
-STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 10080)
-#: Hours that may have been merged: MINUTES_KEPT of `models.retention`, less one, as the clock goes on meanwhile.
-_BY_THE_HOUR_AFTER = timedelta(hours=47)
 #: What a duration is expected to be is taken from the last day, or for a type that did not run then the last week.
 EXPECTED_FROM_DAYS = (1, 7)
 _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -55,26 +47,26 @@ class Totals:
 def database_now() -> datetime:
     """The database's clock, UTC."""
     with reading() as connection:
-        return _now(connection)
+        return clock(connection)
 
 
 def series(period: Period, filter: JobFilter = _NO_FILTER, buckets: int = 60) -> pd.DataFrame:
     """What ended in each step of a period, about `buckets` of them at most, oldest first; quiet steps are included.
 
-    Only closed steps: the last one ends before now. A step is a round number of minutes or hours (`STEPS`), whole hours
-    where the period is older than two days; `frame.attrs["step_seconds"]` says which.
+    Only closed steps: the last one ends before now. A step is a round number of minutes or hours (`models.steps`),
+    whole hours where the period is older than two days; `frame.attrs["step_seconds"]` says which.
 
     Columns: `bucket` (its beginning, UTC), `completed`, `failed`, `retried`, `cancelled`, `lost`, `failure_rate`
     (failed / (completed + failed), NaN where nothing ended), and in seconds `run_p50`, `run_p95`, `run_p99`,
     `wait_p50`, `wait_p95`, `run_mean` (NaN without attempts). `filter`: its job types and priorities count.
     """
     with reading() as connection:
-        asked, step = _steps(connection, period, buckets)
+        asked, step = closed_steps(period, buckets, clock(connection))
         if asked is None:
             return _series_frame([], {}, [], step)
         counts = _counts(connection, asked, filter, step=step, by=("step",))
         histograms = _histograms(connection, asked, filter, step=step, by=("step",))
-    return _series_frame(_every_step(asked, step), histograms, counts, step)
+    return _series_frame(every_step(asked, step), histograms, counts, step)
 
 
 def throughput_by_type(period: Period, filter: JobFilter = _NO_FILTER, buckets: int = 60) -> pd.DataFrame:
@@ -83,11 +75,11 @@ def throughput_by_type(period: Period, filter: JobFilter = _NO_FILTER, buckets: 
     Every type that completed anything has a row for each step.
     """
     with reading() as connection:
-        asked, step = _steps(connection, period, buckets)
+        asked, step = closed_steps(period, buckets, clock(connection))
         rows = [] if asked is None else _counts(connection, asked, filter, step=step, by=("step", "job_type"))
     done = {(row["step"], row["job_type"]): row["completed"] for row in rows if row["completed"]}
     types = sorted({job_type for _, job_type in done})
-    steps = [] if asked is None else _every_step(asked, step)
+    steps = [] if asked is None else every_step(asked, step)
     table = [(begin, job_type, done.get((begin, job_type), 0)) for begin in steps for job_type in types]
     frame = pd.DataFrame(table, columns=["bucket", "job_type", "completed"])
     return _typed(frame, step, counts=["completed"])
@@ -120,7 +112,7 @@ def by_priority(period: Period, filter: JobFilter = _NO_FILTER) -> pd.DataFrame:
 def totals(period: Period, filter: JobFilter = _NO_FILTER) -> Totals:
     """A period in numbers; asked again with `period.before()` it is what they are compared with."""
     with reading() as connection:
-        asked = _told_apart(period, _now(connection))
+        asked = told_apart(period, clock(connection))
         counts = _counts(connection, asked, filter)
         histograms = _histograms(connection, asked, filter)
     found = counts[0] if counts else dict.fromkeys([*_COUNTS, "run_seconds"], 0)
@@ -146,58 +138,15 @@ def expected_durations(job_types: Sequence[str]) -> dict[str, tuple[float, float
     """`expected_duration` of several types at once; those that never ran are left out."""
     runs: dict[str, dict[int, int]] = {}
     with reading() as connection:
-        now = _now(connection)
+        now = clock(connection)
         for days in EXPECTED_FROM_DAYS:
             wanted = JobFilter(job_types=tuple(name for name in job_types if name not in runs))
             if not wanted.job_types:
                 break
-            asked = _told_apart(Period(now - timedelta(days=days), now), now)
+            asked = told_apart(Period(now - timedelta(days=days), now), now)
             found = _histograms(connection, asked, wanted, by=("job_type",), names=("run",))
             runs |= {key[0]: counts for (key, _), counts in found.items()}
     return {name: (quantile(run, 0.5) or 0.0, quantile(run, 0.95) or 0.0) for name, run in runs.items()}
-
-
-def _now(connection: psycopg.Connection[Any]) -> datetime:
-    # A period is a range of the key. Asked for half of a small roll-up, the planner would rather read it as a whole.
-    connection.execute("SET LOCAL enable_seqscan = off")
-    row = connection.execute("SELECT now()").fetchone()
-    assert row is not None
-    now: datetime = row[0].astimezone(UTC)
-    return now
-
-
-def _floor(moment: datetime, minutes: int) -> datetime:
-    """Down to a whole number of such steps since 1970, as date_bin does it."""
-    seconds = minutes * 60
-    return datetime.fromtimestamp(moment.timestamp() // seconds * seconds, UTC)
-
-
-def _told_apart(period: Period, now: datetime) -> Period:
-    """The period with its edges where the roll-up can tell them: what may be merged begins and ends at whole hours.
-
-    A row of the roll-up belongs to the period in which it begins. Each edge is moved by itself, so that where one
-    period ends, the next still begins; only what lies within one merged hour is widened, to that hour.
-    """
-    merged = now - _BY_THE_HOUR_AFTER
-    start, end = (_floor(edge, 60) if edge < merged else edge for edge in (period.start, period.end))
-    return Period(start, end if end > start else start + timedelta(hours=1))
-
-
-def _steps(connection: psycopg.Connection[Any], period: Period, buckets: int) -> tuple[Period | None, int]:
-    """The closed steps of a period (None when there is none yet), and how many minutes one has."""
-    if buckets < 1:
-        raise ValueError(f"buckets: expected 1 or more, got {buckets}")
-    now = _now(connection)
-    minutes = period.length.total_seconds() / 60
-    finest = 60 if period.start < now - _BY_THE_HOUR_AFTER else 1
-    step = next((each for each in STEPS if each >= finest and minutes / each <= buckets), STEPS[-1])
-    start, end = _floor(period.start, step), _floor(min(period.end, now), step)
-    return (Period(start, end) if end > start else None), step
-
-
-def _every_step(period: Period, step: int) -> list[datetime]:
-    length = timedelta(minutes=step)
-    return [period.start + number * length for number in range(int(period.length / length))]
 
 
 def _parameters(period: Period, filter: JobFilter, step: int, by: Sequence[str]) -> dict[str, Any]:
@@ -233,7 +182,7 @@ def _histograms(
 ) -> _Histograms:
     """{(key, "run" or "wait"): histogram}; the key is what is grouped by, () for nothing."""
     found: _Histograms = defaultdict(dict)
-    for part in _parts(period, _now(connection)):
+    for part in _parts(period, clock(connection)):
         asked = _parameters(part, filter, step, by)
         for name in names:
             for begin, job_type, priority, bucket, jobs in connection.execute(
@@ -273,7 +222,7 @@ def _series_frame(
 def _by(period: Period, filter: JobFilter, column: str) -> tuple[pd.DataFrame, dict[tuple[str, str], float]]:
     """A period by job type or priority; and, by type and stage, the mean seconds."""
     with reading() as connection:
-        asked = _told_apart(period, _now(connection))
+        asked = told_apart(period, clock(connection))
         rows = _counts(connection, asked, filter, by=(column,))
         histograms = _histograms(connection, asked, filter, by=(column,))
         stages: dict[tuple[str, str], float] = {}

@@ -18,7 +18,7 @@ DAYS_KEPT = 30
 MOST_DAYS = 3650
 #: What is ever deleted of the jobs: never what is pending or processing, however old.
 ENDED = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
-#: The roll-up's minutes are for the last two days' charts; then they are merged into hours.
+#: The minutes of the roll-up and of the backlog's samples are for the last two days' charts; then they become hours.
 MINUTES_KEPT = "48 hours"
 #: Thirteen months: a year, and the month it is compared with.
 _A_YEAR_AND_A_MONTH = 396
@@ -46,6 +46,8 @@ class Policy:
 POLICIES = (
     # The minutes among them have become hours by then. Totals and the years' charts come from here.
     Policy("job_metrics", "job_metrics", "bucket", _A_YEAR_AND_A_MONTH, 90, "resolution = 60"),
+    # Likewise; the longest period of the dashboard and the one before it are 60 days.
+    Policy("backlog_samples", "backlog_samples", "bucket", _A_YEAR_AND_A_MONTH, 90, "resolution = 60"),
     Policy("audit_log", "audit_log", "at", _A_YEAR_AND_A_MONTH, 30),
     # What is still left out is seen again by the next sync of everything.
     Policy("crm_sync_rejects", "crm_sync_rejects", "last_seen", 90),

@@ -33,6 +33,16 @@ def series(*rows: tuple[int, int], step: int = 3600) -> pd.DataFrame:
     return frame
 
 
+def waiting(*rows: tuple[float, float, float] | None, step: int = 3600) -> pd.DataFrame:
+    """Steps of (due, running, the oldest's seconds) from 20:00 UTC on; None: not sampled."""
+    frame = series(*[(0, 0)] * len(rows), step=step)[["bucket"]].copy()
+    for place, name in enumerate(("due", "running", "oldest_most")):
+        frame[name] = [float("nan") if row is None else float(row[place]) for row in rows]
+    frame["capped"] = [row is not None and row[0] >= 10_000 for row in rows]
+    frame.attrs["step_seconds"] = step
+    return frame
+
+
 def drawn(figure: Figure) -> list[Any]:
     """The traces that are seen."""
     return [trace for trace in figure.figure.data if trace.name]
@@ -62,6 +72,9 @@ def test_the_same_frame_gives_the_same_figure_to_the_byte(zone: ZoneInfo) -> Non
     for make in (figures.jobs_by_outcome, figures.run_times, figures.failure_rate):
         frame = series((10, 1), (0, 0), (20, 2))
         assert make(frame, zone).figure.to_json() == make(frame.copy(), zone).figure.to_json()
+    for make in (figures.backlog, figures.oldest_waiting):
+        frame = waiting((10, 1, 5), None, (20, 2, 70))
+        assert make(frame, zone).figure.to_json() == make(frame.copy(), zone).figure.to_json()
 
 
 def test_a_step_without_jobs_is_a_gap_and_no_zero() -> None:
@@ -71,6 +84,31 @@ def test_a_step_without_jobs_is_a_gap_and_no_zero() -> None:
     p50, p95, p99 = drawn(figures.run_times(frame, UTC))
     assert [trace.name for trace in (p50, p95, p99)] == ["p50", "p95", "p99"]
     assert pd.isna(p50.y[1]) and list(p99.y)[0] == 1.5
+
+
+def test_the_backlog_has_gaps_where_nobody_sampled_and_zeros_where_nothing_waited() -> None:
+    figure = figures.backlog(waiting((12_000, 3, 60), None, (0, 0, 0), (1.25, 2, 30)), ZURICH)
+    due, running = drawn(figure)
+    assert [trace.name for trace in (due, running)] == ["due", "running"]
+    assert list(due.x)[0] == "2026-11-23T21:00:00"
+    assert pd.isna(due.y[1]) and pd.isna(running.y[1]) and not due.connectgaps
+    assert (due.y[0], due.y[2], running.y[2]) == (12_000, 0, 0)
+    assert list(due.customdata) == ["12,000+", "–", "0", "1.2"]
+    assert figure.alt == (
+        "The backlog, mean of each hour: at the end 1.2 due and 2 running; the most due, 12,000+, at 23 Nov 21:00;"
+        " no worker sampled 1 of the 4 steps."
+    )
+
+
+def test_the_oldest_is_the_worst_of_each_step_in_words() -> None:
+    figure = figures.oldest_waiting(waiting((5, 1, 90), None, (0, 0, 0), (1, 0, 7200)), UTC)
+    (oldest,) = drawn(figure)
+    assert pd.isna(oldest.y[1]) and not oldest.connectgaps
+    assert list(oldest.customdata) == ["1 min 30 s", "–", "nothing due", "2 h"]
+    assert "1 h" in list(figure.figure.layout.yaxis.ticktext)
+    assert "at the end 2 h; the longest, 2 h, at 23 Nov 23:00; no worker sampled 1 of the 4 steps." in figure.alt
+    quiet = figures.oldest_waiting(waiting((0, 0, 0), (0, 1, 0)), UTC)
+    assert quiet.alt == "The oldest waiting job: nothing was due when it was sampled."
 
 
 def test_a_rate_says_of_how_many() -> None:
@@ -103,6 +141,8 @@ def test_a_chart_of_nothing_says_so() -> None:
     assert "nothing ran" in figures.run_times(empty, UTC).alt
     assert "nothing ended" in figures.failure_rate(empty, UTC).alt
     assert "0 completed" in figures.jobs_by_outcome(empty, UTC).alt
+    assert "not sampled" in figures.backlog(waiting(None, None), UTC).alt
+    assert "not sampled" in figures.oldest_waiting(waiting(), UTC).alt
     types = pd.DataFrame({"bucket": empty["bucket"], "job_type": [], "completed": []})
     types.attrs["step_seconds"] = 60
     assert "nothing completed" in figures.throughput(types, UTC).alt
@@ -122,3 +162,6 @@ def test_nothing_is_drawn_by_webgl() -> None:
     frame = series(*[(1, 0)] * 2000, step=60)
     for make in (figures.jobs_by_outcome, figures.run_times, figures.failure_rate):
         assert {trace.type for trace in make(frame, UTC).figure.data} <= {"bar", "scatter"}
+    for make in (figures.backlog, figures.oldest_waiting):
+        frame = waiting(*[(1, 1, 1)] * 2000, step=60)
+        assert {trace.type for trace in make(frame, UTC).figure.data} == {"scatter"}

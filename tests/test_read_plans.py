@@ -15,14 +15,18 @@ from support import query
 
 from benchmarks import reads
 from benchmarks.million import FAILED, GROUPS
-from benchmarks.plans import Statement, plans_of
-from models import bulk, database, error_groups, metrics, operations, paging
+from benchmarks.plans import Statement, explain, plans_of
+from models import backlog, backlog_samples, bulk, database, error_groups, metrics, operations, paging
 from models.filters import JobFilter
 from models.operations import Actor
+from models.reading import reading
 from models.schema import ensure_schema
 from models.settings import settings
+from models.sql import statement
 
-HOT = ("background_jobs", "job_failures", "retried_jobs", "audit_log", "bulk_actions", "payments")
+HOT = (
+    "background_jobs", "job_failures", "retried_jobs", "audit_log", "bulk_actions", "payments", "backlog_samples",
+)  # fmt: skip
 #: What adds up the whole roll-up, by design: a year of it is some hundred thousand rows.
 WHOLE_ROLL_UP = {"get_stats"}
 NO_STATISTICS = """
@@ -87,6 +91,8 @@ def test_every_read_goes_along_indexes_and_looks_at_a_bounded_number_of_rows(nam
         ("page of an old day", 1_000), ("next_scheduled", 100), ("oldest_pending", 10), ("workers", 200),
         ("audit", 50), ("audit_of", 50), ("series, an hour", 2_000), ("ages", 1_000), ("drain_time", 5_000),
         ("payments in doubt", 3_000),
+        ("running of one type", 300), ("backlog_series, an hour", 200), ("backlog_series, a month", 5_000),
+        ("backlog_at, a day ago", 50), ("backlog_at, a month ago", 50),
     ],
 )  # fmt: skip
 def test_a_look_at_a_few_rows_touches_a_few_buffers(name: str, buffers: int) -> None:
@@ -103,6 +109,34 @@ def test_a_hundred_thousand_failed_jobs_are_counted_by_group_without_reading_one
     }  # fmt: skip
     frame = error_groups.failed_groups()
     assert (len(frame), int(frame["jobs"].sum())) == (GROUPS, FAILED)
+
+
+def test_a_worker_samples_the_backlog_along_the_indexes() -> None:
+    asked = {"whole": backlog_samples.WHOLE_COUNTED, "lanes": backlog_samples.LANES_COUNTED}
+    with database.transaction() as connection:
+        connection.execute(statement("along_the_indexes"))
+        connection.execute("DELETE FROM backlog_samples WHERE bucket = date_trunc('minute', now())")
+        text = statement("sample_backlog")
+        first, again = (explain(connection, Statement(text, asked, 0.0, [])) for _ in range(2))
+        raise psycopg.Rollback
+
+    _check("sample_backlog", [first])
+    assert first.most_rows <= max(asked.values())
+    assert first.buffers <= 20_000
+    assert again.buffers <= 50, "a minute that was sampled costs a probe"
+
+
+def test_due_jobs_beyond_the_bound_are_estimated_from_a_bounded_sample(statistics: str) -> None:
+    with reading() as connection:
+        connection.execute(statement("along_the_indexes"))
+        due = backlog.count_due(connection, most=50_000)
+        # Of three pending jobs one is due, and they lie apart in the table. How many are pending the statistics say.
+        assert due == (pytest.approx(100_000, rel=0.15) if statistics == "fresh" else 50_001)
+        row = connection.execute("SELECT pg_relation_size('background_jobs') / 8192").fetchone()
+        sampling = explain(connection, Statement(statement("due_share"), {"pages": 1_000}, 0.0, []))
+
+    assert row is not None and row[0] > 10_000
+    assert sampling.buffers <= 1_300
 
 
 def test_a_group_is_retried_and_taken_back_amid_a_million() -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import create_engine
 from sqlmodel import SQLModel
 
 import models.analytics_table
+import models.backlog_samples
 import models.bulk_tables
 import models.crm
 import models.jobs

@@ -20,7 +20,9 @@ with st.container(horizontal=True, vertical_alignment="bottom", key="filters"):
     span = filters.span()
     chosen = filters.types_and_priorities()
 
-shell.live(lambda: shell.panel(None, overview.numbers, data.numbers, span.hours, chosen))
+shell.live(
+    lambda: shell.panel(None, lambda found: overview.numbers(found, chosen), data.numbers, span.hours, chosen)
+)
 shell.live(
     lambda: shell.panel(None, overview.charts, data.charts, span.hours, span.step_minutes, chosen),
     least=state.CHART_SECONDS,

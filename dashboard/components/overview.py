@@ -10,6 +10,8 @@ from dashboard.components import viewer
 from dashboard.components.charts import chart
 from dashboard.text import count, duration, share, visible
 from dashboard.verdict import Facts, Finding, draining, verdict
+from models.backlog_samples import Moment, can_tell
+from models.filters import JobFilter
 from models.metrics import Totals
 
 _LOOKS = {
@@ -51,18 +53,11 @@ def _finding(finding: Finding, *, first: bool = False) -> None:
             )  # fmt: skip
 
 
-def numbers(found: data.Numbers) -> None:
+def numbers(found: data.Numbers, filter: JobFilter) -> None:
     """The overview in numbers, each against the period before where it has one."""
     now, before, stats = found.period, found.before, found.stats
     with st.grid(4, min_column_width=150, gap="small"):
-        waiting = f"{'about ' if stats.estimated else ''}{count(stats.queue_length)}"
-        st.metric("Waiting now", waiting, border=True, height="stretch", help=_drain_words(found))
-        st.metric("Running now", count(stats.processing), border=True, height="stretch")
-        oldest = found.oldest_seconds
-        st.metric(
-            "Oldest waiting", "none" if oldest is None else duration(oldest), border=True, height="stretch",
-            help="How long the job that has waited longest has been due.",
-        )  # fmt: skip
+        _live(found, filter)
         _share(now, before)
         _count("Completed", now.completed, before.completed)
         _count("Failed", now.failed, before.failed, inverse=True)
@@ -70,15 +65,57 @@ def numbers(found: data.Numbers) -> None:
         _seconds("p95 time", now.run_p95, before.run_p95)
     st.caption(
         f"Since the beginning: {count(stats.completed)} completed, {count(stats.failed)} failed,"
-        f" {count(stats.cancelled)} cancelled. Arrows compare with the same span before."
+        f" {count(stats.cancelled)} cancelled. Arrows compare with the same span before; what waits and runs, with the"
+        " same moment one span ago."
     )
+
+
+def _live(found: data.Numbers, filter: JobFilter) -> None:
+    """What waits and runs now, against what was sampled one period ago."""
+    live, then, source = found.live, found.then, _sampled(found.then, filter)
+    waited, then_capped = (None, False) if then is None else (round(then.due + then.scheduled), then.capped)
+    due, later = (count(each, capped=live.parts_capped) for each in (live.due, live.scheduled))
+    parts = [f"{due} due, {later} for later, back-offs included.", source]
+    _metric(
+        "Waiting now",
+        f"{'about ' if live.estimated else ''}{count(live.waiting, capped=live.capped)}",
+        # Of what is only known to be at least so much, nobody knows how much more or less it is.
+        None if live.capped or then_capped else live.waiting,
+        waited,
+        f"before {count(waited, capped=then_capped)}",
+        inverse=True,
+        help="  \n".join(parts if filter != JobFilter() else [*parts, _drain_words(found)]),
+    )
+    running = None if then is None else round(then.running)
+    _metric("Running now", count(live.running), live.running, running, f"before {count(running)}", help=source)
+    oldest, was_oldest = live.oldest_seconds, None if then is None else then.oldest_seconds
+    _metric(
+        "Oldest waiting",
+        "none" if oldest is None else duration(oldest),
+        oldest or 0.0,
+        was_oldest,
+        f"before {duration(was_oldest) if was_oldest else 'none'}",
+        inverse=True,
+        help=f"How long the job that has waited longest has been due.  \n{source}",
+    )
+
+
+def _sampled(then: Moment | None, filter: JobFilter) -> str:
+    """What the figures of now are compared with, or why with nothing."""
+    if then is not None:
+        return (
+            "Before: at the same moment one period ago, the mean of five minutes; more than two days ago, of an hour."
+        )
+    if not can_tell(filter):
+        return "Not compared: the samples of the backlog are by job type, not by priority."
+    return "Not compared: workers sample the backlog once a minute, and none did at this moment one period ago."
 
 
 def _drain_words(found: data.Numbers) -> str:
     estimate = found.drain
     if estimate.low_seconds is None:
         return f"Not draining: {estimate.note}."
-    if not found.stats.queue_length or not estimate.high_seconds:
+    if not found.live.waiting or not estimate.high_seconds:
         return f"{estimate.note[0].upper()}{estimate.note[1:]}."
     words = draining(estimate.low_seconds, estimate.high_seconds)
     return f"{words[0].upper()}{words[1:]}."
@@ -110,17 +147,26 @@ def _seconds(label: str, now: float | None, before: float | None) -> None:
 
 
 def _metric(
-    label: str, value: str, now: float | None, before: float | None, description: str, *, inverse: bool
+    label: str,
+    value: str,
+    now: float | None,
+    before: float | None,
+    description: str,
+    *,
+    inverse: bool | None = None,
+    help: str | None = None,
 ) -> None:
+    """`inverse`: more is worse; None: neither better nor worse."""
     delta = change(now, before)
     st.metric(
         label,
         value,
         delta,
-        delta_color="inverse" if inverse else "normal",
+        delta_color="off" if inverse is None else "inverse" if inverse else "normal",
         delta_description=description if before is not None else None,
         border=True,
         height="stretch",
+        help=help,
     )
 
 
@@ -135,7 +181,7 @@ def change(now: float | None, before: float | None) -> str | int | None:
 
 
 def charts(found: data.Charts) -> None:
-    """Better or worse: jobs, processing time, failure rate, and who does how much."""
+    """Better or worse: jobs, processing time, failure rate, who does how much, and the backlog."""
     zone = viewer.zone()
     frame = found.series
     if frame.empty or not int(frame[["completed", "failed", "retried"]].to_numpy().sum()):
@@ -143,6 +189,7 @@ def charts(found: data.Charts) -> None:
             "Nothing has ended in this period: choose a longer one, or add a job on the Queue page.",
             icon=":material/info:",
         )
+        _backlog(found.backlog)
         return
     step, note = figures.step_name(frame.attrs["step_seconds"]), figures.zone_label(zone, frame["bucket"])
     left, right = st.columns(2)
@@ -152,7 +199,27 @@ def charts(found: data.Charts) -> None:
     with right:
         chart("Processing time", figures.run_times(frame, zone), key="run_times", note=note)
         chart("Throughput by type", figures.throughput(found.throughput, zone), key="throughput", note=note)
+    _backlog(found.backlog)
     _types(found.by_type)
+
+
+def _backlog(frame: pd.DataFrame | None) -> None:
+    """What waited and ran, and for how long already."""
+    if frame is None:
+        st.caption("The backlog over time is by job type, not by priority: choose no priority to see it.")
+        return
+    if not frame["due"].notna().any():
+        st.caption("The backlog over time: workers sample it once a minute, and none did in this period.")
+        return
+    zone = viewer.zone()
+    note = figures.zone_label(zone, frame["bucket"])
+    if frame["due"].isna().any():
+        note += "; gaps: no worker ran"
+    left, right = st.columns(2)
+    with left:
+        chart("Backlog", figures.backlog(frame, zone), key="backlog", note=note)
+    with right:
+        chart("Oldest waiting", figures.oldest_waiting(frame, zone), key="oldest", note=note)
 
 
 def _types(frame: pd.DataFrame) -> None:
