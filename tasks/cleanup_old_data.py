@@ -1,4 +1,4 @@
-"""Job type `cleanup_old_data`: deletes what is too old to be of use, and makes the roll-up coarser with age."""
+"""Job type `cleanup_old_data`: deletes what is too old to be of use, and makes the roll-ups coarser with age."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class CleanupPayload(Payload):
 def cleanup_old_data(payload: CleanupPayload) -> dict[str, Any]:
     """Deletes jobs that ended more than `days` days ago, and what is past its retention in the other tables.
 
-    Minutes of the roll-up older than 48 h are merged into hours, which are kept 13 months like the audit log; totals
-    come from the roll-up and so outlive the jobs. Each chunk is a transaction of its own: interrupted, it has done a
-    part, and the next run goes on. Old reports are removed. The result has the rows by table, and the command for each
-    table that lost so much that it should be vacuumed.
+    Minutes of the roll-up and of the backlog's samples older than 48 h are merged into hours, which are kept 13 months
+    like the audit log; totals come from the roll-up and so outlive the jobs. Each chunk is a transaction of its own:
+    interrupted, it has done a part, and the next run goes on. Old reports are removed. The result has the rows by
+    table, and the command for each table that lost so much that it should be vacuumed.
     """
     before = vacuum.row_estimates()
     deleted, by_status = _delete_jobs(payload)
-    report_progress(_JOBS_SHARE, "merging the roll-up")
+    report_progress(_JOBS_SHARE, "merging the roll-ups")
     merged = sum(merge_minutes())
     for number, policy in enumerate(POLICIES):
         share = _JOBS_SHARE + (1 - _JOBS_SHARE) * number / len(POLICIES)

@@ -172,7 +172,7 @@ def test_the_backlog_is_drawn_when_it_was_sampled_also_when_nothing_ended() -> N
 
     backlog, oldest = page.get("plotly_chart")
     assert "Nothing has ended in this period" in texts(page)
-    assert "gaps: no worker ran" in texts(page)
+    assert "gaps: not sampled" in texts(page)
     assert "the most due, 6" in backlog.proto.alt and "the longest, 5.0 s" in oldest.proto.alt
 
 

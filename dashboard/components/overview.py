@@ -214,7 +214,7 @@ def _backlog(frame: pd.DataFrame | None) -> None:
     zone = viewer.zone()
     note = figures.zone_label(zone, frame["bucket"])
     if frame["due"].isna().any():
-        note += "; gaps: no worker ran"
+        note += "; gaps: not sampled"
     left, right = st.columns(2)
     with left:
         chart("Backlog", figures.backlog(frame, zone), key="backlog", note=note)
