@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from dashboard.verdict import ONLY
 from models.operations import ActionResult
 
 #: Seconds between refreshes that a viewer may choose, and the one to begin with.
@@ -150,3 +151,15 @@ def place(name: str) -> str | None:
     """A part of the page's place in the URL."""
     found = st.query_params.get(name)
     return found or None
+
+
+def asked_type() -> str | None:
+    """The job type that a link of the dashboard's own asks for (`?only=`), once: the page's filter then has it.
+
+    Streamlit takes a parameter away, on the way to another page, that a filter of this page has, and lets a filter that
+    has been shown before keep its value: a link that names the filter itself is ignored.
+    """
+    found = place(ONLY)
+    if found is not None:
+        del st.query_params[ONLY]
+    return found

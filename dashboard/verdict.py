@@ -14,6 +14,8 @@ Level = Literal["good", "notice", "warning", "bad"]
 BEHIND_SECONDS = 60.0
 #: Failures are a pattern from this many in a quarter of an hour on, if they are this share of what ended.
 FAILED_JOBS, FAILED_SHARE = 5, 0.1
+#: By this name in its URL a page is asked for one job type (`state.asked_type`).
+ONLY = "only"
 _ORDER: dict[Level, int] = {"bad": 0, "warning": 1, "notice": 2, "good": 3}
 
 
@@ -110,11 +112,11 @@ def _waiting(facts: Facts) -> list[Finding]:
         name, waiting = code(each.job_type), jobs(each.due, capped=each.capped)
         verb = "waits" if each.due == 1 else "wait"
         if each.paused:
-            findings.append(Finding("notice", f"{name} is paused; {waiting} {verb}", "queue"))
+            findings.append(Finding("notice", f"{name} is paused; {waiting} {verb}", *_queue_of(each)))
         elif each.held_seconds is not None and each.held_seconds > 0:
             why = f": {code(each.held_reason)}" if each.held_reason else ""
             sentence = f"{name} is held for {about(each.held_seconds)}{why}; {waiting} {verb}"
-            findings.append(Finding("warning", sentence, "queue"))
+            findings.append(Finding("warning", sentence, *_queue_of(each)))
         elif facts.workers:
             findings.append(_behind(each, facts))
     return findings
@@ -123,8 +125,13 @@ def _waiting(facts: Facts) -> list[Finding]:
 def _behind(each: Waiting, facts: Facts) -> Finding:
     sentence = f"{code(each.job_type)} is {about(each.oldest_seconds)} behind"
     if facts.drain_seconds is None:
-        return Finding("bad", f"{sentence} and not draining; {jobs(each.due, capped=each.capped)} wait", "queue")
-    return Finding("warning", f"{sentence}; {draining(*facts.drain_seconds)}", "queue")
+        sentence += f" and not draining; {jobs(each.due, capped=each.capped)} wait"
+        return Finding("bad", sentence, *_queue_of(each))
+    return Finding("warning", f"{sentence}; {draining(*facts.drain_seconds)}", *_queue_of(each))
+
+
+def _queue_of(each: Waiting) -> tuple[str, dict[str, str]]:
+    return "queue", {ONLY: each.job_type}
 
 
 def _failures(facts: Facts) -> list[Finding]:
@@ -136,7 +143,8 @@ def _failures(facts: Facts) -> list[Finding]:
                 f"{code(each.job_type)} fails: {count(each.failed)} of {count(ended)} jobs"
                 f" ({share(each.failed / ended)}) in the last 15 min"
             )
-            findings.append(Finding("bad" if each.failed * 2 >= ended else "warning", sentence, "failed"))
+            level: Level = "bad" if each.failed * 2 >= ended else "warning"
+            findings.append(Finding(level, sentence, "failed", {ONLY: each.job_type}))
     return findings
 
 

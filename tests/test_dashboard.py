@@ -288,6 +288,19 @@ def test_a_job_type_is_paused_limited_and_resumed() -> None:
     assert "note resumed" in texts(page)
 
 
+def test_a_link_to_one_type_is_followed_once_and_one_to_no_type_is_not() -> None:
+    _declared()
+    support.query("INSERT INTO job_types (job_type) VALUES ('alone')")
+    page = open_page("queue", only="note")
+    assert page.selectbox(key="job_type").value == "note"
+    assert "only" not in page.query_params
+    page.selectbox(key="job_type").select("alone")
+    run(page)
+    assert page.selectbox(key="job_type").value == "alone"
+    assert open_page("failed", only="note").multiselect(key="type").value == ["note"]
+    assert open_page("failed", only="<b>nobody's</b>").multiselect(key="type").value == []
+
+
 def test_a_hold_says_why_and_until_when() -> None:
     _declared()
     support.query("UPDATE job_types SET held_until = now() + interval '40 s', held_reason = 'smtp: <b>down</b>'")

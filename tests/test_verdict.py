@@ -46,6 +46,7 @@ def test_a_queue_that_does_not_shrink_is_bad() -> None:
     found = verdict(Facts(workers=1, waiting=[LATE]))[0]
     assert found.level == "bad"
     assert found.sentence == "`send_promotion` is 4 min behind and not draining; 1,200 jobs wait"
+    assert (found.page, found.place) == ("queue", {"only": "send_promotion"})
 
 
 def test_waiting_jobs_and_no_worker_come_first() -> None:
@@ -71,6 +72,7 @@ def test_failures_count_from_a_handful_that_is_a_tenth() -> None:
     assert sentence(Facts(workers=1, ended=[Ended("note", 995, 5)])) == "Healthy"
     found = verdict(Facts(workers=1, ended=[Ended("note", 35, 5)]))[0]
     assert (found.level, found.sentence) == ("warning", "`note` fails: 5 of 40 jobs (12.5%) in the last 15 min")
+    assert (found.page, found.place) == ("failed", {"only": "note"})
     assert verdict(Facts(workers=1, ended=[Ended("note", 5, 5)]))[0].level == "bad"
 
 

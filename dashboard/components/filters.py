@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import streamlit as st
 
-from dashboard import answers, data
+from dashboard import answers, data, state
 from models.filters import TEXT_LIMIT, JobFilter, Period
 from models.ids import can_be_stored
 
@@ -87,9 +87,10 @@ def names_of_types() -> list[str]:
 
 
 def _types() -> tuple[str, ...]:
-    return tuple(
-        st.multiselect("Job type", names_of_types(), key="type", bind="query-params", placeholder="all", width=210)
-    )
+    names = names_of_types()
+    if (asked := state.asked_type()) in names:
+        st.session_state["type"] = [asked]
+    return tuple(st.multiselect("Job type", names, key="type", bind="query-params", placeholder="all", width=210))
 
 
 def _priorities() -> tuple[int, ...]:
