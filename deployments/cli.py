@@ -293,7 +293,10 @@ def password(*, json_: Json = False) -> int:
 
 @app.command
 def demo() -> int:
-    """Run the main job on a sample CRM: opportunities become jobs, offers and e-mails. Ends by itself."""
+    """Run the main job on a sample CRM: opportunities become jobs, offers and e-mails. Ends by itself.
+
+    Then reminders, review requests, daily figures and a report.
+    """
     from deployments.demo import run_demo
 
     return run_demo()

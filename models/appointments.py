@@ -67,6 +67,15 @@ class Queued:
     appointments: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Reminders of customers in one time zone that wait for the end of quiet hours; `until` for the first of them."""
+
+    zone: str
+    jobs: int
+    until: datetime
+
+
 def reminder_key(customer_id: str, subject_id: str) -> MessageKey:
     """Of an appointment at one time, a customer is reminded once."""
     return MessageKey(customer_id, "send_reminder", subject_id)
@@ -125,6 +134,15 @@ def queue_review_requests(limit: int = MOST_APPOINTMENTS, *, dry_run: bool = Fal
         "most": limit,
     }
     return _queue("due_review_requests", found, _review_job, "review_queued_at = now()", dry_run)
+
+
+def waiting_reminders() -> list[Waiting]:
+    """The reminders that are put off, by time zone, the next ones first."""
+    with database.transaction() as connection:
+        rows = connection.execute(
+            statement("waiting_reminders"), {"zone": settings().company_time_zone}
+        ).fetchall()
+    return [Waiting(*row) for row in rows]
 
 
 def _queue(

@@ -1,4 +1,4 @@
-"""Sample CRM for demonstrations: customers of a carpet and upholstery cleaning company, and what they may buy.
+"""Sample CRM for demonstrations: customers of a carpet and upholstery cleaning company, what they may buy, and visits.
 
 The same seed makes the same rows; only the dates move, as they are counted from the database's now().
 """
@@ -16,6 +16,7 @@ from sqlmodel import Session
 
 from models.crm_import.names import slug
 from models.crm_import.transaction import joined_transaction
+from models.crm_sample.appointments import when
 from models.crm_sample.words import (
     COMPANY_KINDS,
     COMPANY_NAMES,
@@ -35,6 +36,8 @@ _COMPANY_SHARES = {"vip": 85, "premium": 45, "standard": 12}
 _OPEN_SHARES = {"new": 50, "qualified": 32, "proposal": 18}
 #: Of so many opportunities one is won and one is lost: 600 have 516 open ones.
 _CLOSED_EVERY = 14
+#: Of the customers, the next one with an appointment; no divisor of their usual number.
+_STEP = 7
 #: Domains that are reserved for examples (RFC 2606, 3), so that no mail leaves.
 _DOMAINS = ("example.com", "example.org", "example.net")
 #: Bounds of a value, and the spread around the service's usual price (of its logarithm).
@@ -65,6 +68,17 @@ _PROMOTIONS = """
     SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::numeric[], %s::text[], %s::numeric[])
     ON CONFLICT (id) DO NOTHING
 """
+_APPOINTMENTS = """
+    INSERT INTO appointments (id, customer_id, service, starts_at, status, completed_at)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::text[], %s::timestamptz[])
+    ON CONFLICT (id) DO NOTHING
+"""
+#: Only while their appointments are new: staff may have corrected it since.
+_ZONES = """
+    UPDATE customers SET time_zone = zone
+    FROM unnest(%s::text[], %s::text[], %s::text[]) AS s (id, customer_id, zone)
+    WHERE customers.id = s.customer_id AND NOT EXISTS (SELECT FROM appointments WHERE appointments.id = s.id)
+"""
 
 
 @dataclass(frozen=True)
@@ -74,6 +88,7 @@ class SampleCounts:
     customers: int
     opportunities: int
     promotions: int
+    appointments: int
 
 
 def load_sample(
@@ -81,6 +96,7 @@ def load_sample(
     *,
     customers: int = 300,
     opportunities: int = 600,
+    appointments: int = 48,
     seed: int = 2024,
 ) -> SampleCounts:
     """Loads the sample; rows that are there already stay as the jobs left them.
@@ -89,15 +105,17 @@ def load_sample(
         on: a session or connection whose transaction it is part of; by default it has its own.
         customers: how many; the first ones are the same for every number.
         opportunities: how many; six of seven are open.
+        appointments: how many; every other one is over, the others begin within a day.
         seed: another seed, another sample, though with the same ids: load it into an empty database.
 
     Raises:
-        ValueError: for a negative number, or opportunities without customers.
+        ValueError: for a negative number, or opportunities or appointments without customers.
     """
-    if customers < 0 or opportunities < 0:
-        raise ValueError(f"expected numbers of zero or more, got customers={customers}, opportunities={opportunities}")
-    if opportunities and not customers:
-        raise ValueError("expected at least one customer for the opportunities, got customers=0")
+    got = f"got customers={customers}, opportunities={opportunities}, appointments={appointments}"
+    if min(customers, opportunities, appointments) < 0:
+        raise ValueError(f"expected numbers of zero or more, {got}")
+    if (opportunities or appointments) and not customers:
+        raise ValueError(f"expected at least one customer for them, {got}")
     people = [_Customer(seed, number) for number in range(customers)]
     deals = [_opportunity(seed, number, people) for number in range(opportunities)]
     with joined_transaction(on) as connection:
@@ -105,7 +123,28 @@ def load_sample(
             customers=_insert(connection, _CUSTOMERS, [customer.row() for customer in people]),
             opportunities=_insert(connection, _OPPORTUNITIES, deals),
             promotions=_insert(connection, _PROMOTIONS, PROMOTIONS),
+            appointments=_insert_appointments(connection, seed, appointments, people),
         )
+
+
+def _insert_appointments(
+    connection: psycopg.Connection[Any], seed: int, appointments: int, people: Sequence[_Customer]
+) -> int:
+    row = connection.execute("SELECT now()").fetchone()
+    assert row is not None
+    visits, zones = [], []
+    for number in range(appointments):
+        # One each, as long as there are customers enough.
+        customer = people[number * _STEP % len(people)]
+        random = Random(f"{seed} appointment {number}")
+        service = _title(_service(random, customer), random)
+        appointment_id = f"sample-appointment-{number + 1:04}"
+        starts_at, status, completed_at, zone = when(number, row[0])
+        visits.append((appointment_id, customer.id, service, starts_at, status, completed_at))
+        if zone is not None:
+            zones.append((appointment_id, customer.id, zone))
+    _insert(connection, _ZONES, zones)
+    return _insert(connection, _APPOINTMENTS, visits)
 
 
 class _Customer:
@@ -130,15 +169,23 @@ class _Customer:
 def _opportunity(seed: int, number: int, people: Sequence[_Customer]) -> Sequence[Any]:
     random = Random(f"{seed} opportunity {number}")
     customer = random.choice(people)
-    services = SERVICES_FOR_COMPANIES if customer.is_company else SERVICES_FOR_HOMES
-    service = random.choices(services, [service.weight for service in services])[0]
-    title = service.title.format(
-        rooms=random.randint(2, 6), chairs=random.randint(2, 4), area=random.randrange(20, 95, 5)
-    )
+    service = _service(random, customer)
+    title = _title(service, random)
     status, age, closes_in = _course(random, number)
     return (
         f"sample-opportunity-{number + 1:05}", customer.id, title, status, _value(random, service), closes_in, age,
     )  # fmt: skip
+
+
+def _service(random: Random, customer: _Customer) -> Service:
+    services = SERVICES_FOR_COMPANIES if customer.is_company else SERVICES_FOR_HOMES
+    return random.choices(services, [service.weight for service in services])[0]
+
+
+def _title(service: Service, random: Random) -> str:
+    return service.title.format(
+        rooms=random.randint(2, 6), chairs=random.randint(2, 4), area=random.randrange(20, 95, 5)
+    )
 
 
 def _course(random: Random, number: int) -> tuple[str, int, int]:
