@@ -49,9 +49,11 @@ from tasks import cache  # noqa: E402
 from tasks.services import service  # noqa: E402
 from tests import chromium  # noqa: E402
 from tests.browser import browser, summary  # noqa: E402
+from tests.cluster_users import cluster_root, cluster_template, data_dir, join, used_dir  # noqa: E402
 from tests.running import Rows  # noqa: E402
 
 assert browser  # a fixture for every module
+assert cluster_root and cluster_template and data_dir and used_dir and join  # those of the embedded PostgreSQL
 chromium.begin()
 apply_prefect_settings()
 

@@ -18,11 +18,12 @@ from typing import Any
 import psycopg
 import pytest
 from crm_rows import add_customer, execute, rows
+from payment_jobs import job, payment, run, values
 from running import Process, Rows, ready, until, worker
 from stripe_server import DECLINED, KEY, VISA, Answer, Asked, Dropped, StripeProxy, StripeServer, stripe_server
 from support import insert
 
-from models import job_queue, registry
+from models import job_queue
 from models.card_numbers import holds_card_number
 from models.rescue import rescue_lost_jobs
 from models.settings import PROJECT_ROOT
@@ -49,26 +50,6 @@ def stripe(server: StripeServer, database: str, configure: Any) -> Iterator[Stri
     with StripeProxy(server) as proxy:
         configure(STRIPE_API_KEY=KEY, STRIPE_API_BASE=proxy.url)
         yield proxy
-
-
-def values(card: str, **payload: Any) -> dict[str, Any]:
-    always = {"invoice_id": "i-1", "customer_id": "c1", "amount": "12.50", "currency": "usd"}
-    return {**always, "payment_method": card, **payload}
-
-
-def job(card: str, **payload: Any) -> Any:
-    """One attempt, to be awaited."""
-    process_payment = registry.load()["process_payment"]
-    return process_payment.run(process_payment.payload.model_validate(values(card, **payload)))
-
-
-def run(card: str, **payload: Any) -> Any:
-    return asyncio.run(job(card, **payload))
-
-
-def payment(*columns: str) -> tuple[Any, ...]:
-    (row,) = rows(f"SELECT {', '.join(columns)} FROM payments")
-    return row
 
 
 def dropping(operation: str) -> Any:
