@@ -44,25 +44,28 @@ class Table:
         return row
 
 
+_CLOSED = (
+    Column("won", "Deals won", "count", True),
+    Column("lost", "Deals lost", "count", True),
+    Column("revenue", "Revenue", "money", True),
+)
+_OPEN = (
+    Column("opportunities", "Opportunities", "count", True),
+    Column("overdue", "Overdue", "count", True),
+    Column("value", "Estimated value", "money", True),
+)
 _COLUMNS: dict[str, tuple[str, str, tuple[Column, ...]]] = {
     "revenue": (
         "Revenue over time",
         "Days, weeks (from Monday) or months in UTC; a deal counts on the day it closed.",
-        (
-            Column("from_day", "From", "date"),
-            Column("won", "Deals won", "count", True),
-            Column("lost", "Deals lost", "count", True),
-            Column("revenue", "Revenue", "money", True),
-        ),
+        (Column("from_day", "From", "date"), *_CLOSED),
     ),
     "revenue_by_tier": (
         "Revenue by customer tier",
         "Deals without a customer are in the tier none.",
         (
             Column("tier", "Tier", "text"),
-            Column("won", "Deals won", "count", True),
-            Column("lost", "Deals lost", "count", True),
-            Column("revenue", "Revenue", "money", True),
+            *_CLOSED,
             Column("revenue_before", "Period before", "money", True),
         ),
     ),
@@ -81,32 +84,17 @@ _COLUMNS: dict[str, tuple[str, str, tuple[Column, ...]]] = {
     "pipeline_by_stage": (
         "Pipeline by stage",
         "Open opportunities as they stood when the report was made; overdue: expected to close before that day.",
-        (
-            Column("stage", "Stage", "text"),
-            Column("opportunities", "Opportunities", "count", True),
-            Column("overdue", "Overdue", "count", True),
-            Column("value", "Estimated value", "money", True),
-        ),
+        (Column("stage", "Stage", "text"), *_OPEN),
     ),
     "pipeline_by_tier": (
         "Pipeline by customer tier",
         "The same opportunities.",
-        (
-            Column("tier", "Tier", "text"),
-            Column("opportunities", "Opportunities", "count", True),
-            Column("overdue", "Overdue", "count", True),
-            Column("value", "Estimated value", "money", True),
-        ),
+        (Column("tier", "Tier", "text"), *_OPEN),
     ),
     "pipeline_by_age": (
         "Pipeline by age",
         "The same opportunities, by the days since they were made.",
-        (
-            Column("age", "Age", "text"),
-            Column("opportunities", "Opportunities", "count", True),
-            Column("overdue", "Overdue", "count", True),
-            Column("value", "Estimated value", "money", True),
-        ),
+        (Column("age", "Age", "text"), *_OPEN),
     ),
     "jobs": (
         "Job performance by type",
