@@ -130,8 +130,11 @@ def test_a_refused_recipient_does_not_cost_the_connection() -> None:
 
 
 def test_a_server_that_never_answers_is_given_up_and_may_be_tried_again() -> None:
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(60)
+
     async def main() -> None:
-        silent = await asyncio.start_server(lambda reader, writer: asyncio.sleep(60), "127.0.0.1", 0)
+        silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
         port = silent.sockets[0].getsockname()[1]
         connections = SmtpPool(server=smtp_server(f"smtp://127.0.0.1:{port}"), answer_seconds=0.1)
         with pytest.raises(SmtpError, match=f"SMTP server 127.0.0.1:{port}: connection failed: .*Timed out"):
