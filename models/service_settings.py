@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings
@@ -13,6 +12,7 @@ from models.apprise_urls import apprise_urls, phone_template
 from models.mailbox import mailbox
 from models.money import CURRENCY_PATTERN
 from models.quiet_hours import parse_span, time_zone
+from models.setting_paths import OptionalSettingPath
 from models.smtp_url import smtp_server
 
 #: Somebody else's token: whatever can stand in a header.
@@ -99,12 +99,12 @@ class ServiceSettings(BaseSettings):
     crm_sync_token: SecretStr | None = Field(
         None, alias="CRM_SYNC_TOKEN", description="Bearer token for CRM_SYNC_URL."
     )
-    crm_sync_mapping: Path | None = Field(
+    crm_sync_mapping: OptionalSettingPath = Field(
         None,
         alias="CRM_SYNC_MAPPING",
         description="Mapping (TOML) of the CSV files that customers and opportunities are synced from.",
     )
-    crm_sync_folder: Path | None = Field(
+    crm_sync_folder: OptionalSettingPath = Field(
         None, alias="CRM_SYNC_FOLDER", description="Where these CSV files are; without it the mapping's own folder."
     )
     demo_mail_failures: float = Field(
@@ -210,8 +210,3 @@ class ServiceSettings(BaseSettings):
         if not re.fullmatch(CURRENCY_PATTERN, value):
             raise ValueError("expected three letters such as usd or eur (ISO 4217)")
         return value.lower()
-
-    @field_validator("crm_sync_mapping", "crm_sync_folder")
-    @classmethod
-    def _absolute_path(cls, value: Path | None) -> Path | None:
-        return value.expanduser().absolute() if value is not None else None

@@ -15,6 +15,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from models.dashboard_settings import DashboardSettings
 from models.internal_hosts import internal_host
 from models.service_settings import ServiceSettings
+from models.setting_paths import OptionalSettingPath, SettingPath
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 #: No secret by its type, and a user and password may be in it.
@@ -44,7 +45,7 @@ class Settings(ServiceSettings, DashboardSettings):
         alias="JOB_QUEUE_LISTEN_URL",
         description="Direct connection for LISTEN where DATABASE_URL goes through a pooler.",
     )
-    data_dir: Path = Field(
+    data_dir: SettingPath = Field(
         PROJECT_ROOT / ".data",
         alias="JOB_QUEUE_DATA_DIR",
         description="Where the embedded PostgreSQL, the outbox and Prefect's local state live.",
@@ -117,7 +118,7 @@ class Settings(ServiceSettings, DashboardSettings):
         alias="CRON_SECRET",
         description="Bearer token of the two cron endpoints, and of nothing else; without it they are closed.",
     )
-    report_dir: Path | None = Field(
+    report_dir: OptionalSettingPath = Field(
         None,
         alias="REPORT_DIR",
         description="Folder of the reports, one that all workers share; without it, reports in the data folder.",
@@ -181,11 +182,6 @@ class Settings(ServiceSettings, DashboardSettings):
                     "make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
                 )
         return value or None
-
-    @field_validator("data_dir", "report_dir")
-    @classmethod
-    def _absolute(cls, value: Path | None) -> Path | None:
-        return value.expanduser().absolute() if value is not None else None
 
     @model_validator(mode="after")
     def _one_token_one_right(self) -> Settings:

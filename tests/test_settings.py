@@ -29,6 +29,7 @@ WRONG = [
     ("JOB_QUEUE_PERSISTENCE", "maybe", "valid boolean"),
     ("JOB_QUEUE_MODULES", "my jobs", "dotted module names separated by commas"),
     ("JOB_QUEUE_MODULES", "jobs.,more", "dotted module names separated by commas"),
+    ("JOB_QUEUE_DATA_DIR", "", "expected a path, got nothing; leave the setting out"),
     ("PUBLIC_URL", "ftp://host", "expected https://host or http://host"),
     ("MAIL_FROM", "nobody", "expected"),
 ]
@@ -55,6 +56,14 @@ def test_a_wrong_setting_is_named_with_its_value_and_what_was_expected(
 
     assert f"{name}={wrong!r}: " in str(refused.value)
     assert expected in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["REPORT_DIR", "CRM_SYNC_FOLDER", "CRM_SYNC_MAPPING"])
+def test_an_optional_folder_left_empty_is_not_the_working_directory(configure: Configure, name: str) -> None:
+    configure(**{name: " "})
+    assert getattr(settings(), name.lower()) is None
+    configure(**{name: "~/here"})
+    assert getattr(settings(), name.lower()) == Path.home() / "here"
 
 
 def test_all_wrong_settings_are_named_at_once(configure: Configure) -> None:
