@@ -67,6 +67,7 @@ def run_times(frame: pd.DataFrame, zone: ZoneInfo) -> Figure:
 def failure_rate(frame: pd.DataFrame, zone: ZoneInfo) -> Figure:
     """failed / (completed + failed) of each step; the hover says of how many."""
     figure = _figure(frame, zone, "of what ended")
+    _say_utc(figure, frame["bucket"], zone)
     ended = (frame["completed"] + frame["failed"]).tolist()
     figure.add_scatter(
         x=_local(frame["bucket"], zone),
@@ -83,7 +84,7 @@ def failure_rate(frame: pd.DataFrame, zone: ZoneInfo) -> Figure:
     )
     worst = frame["failure_rate"].max() if len(frame) else float("nan")
     figure.update_yaxes(tickformat=".0%", range=[0, min(1.0, max(0.05, 1.15 * (0 if worst != worst else worst)))])
-    figure.update_layout(showlegend=False)
+    figure.update_layout(showlegend=False, hovermode="x unified")
     ended_total, failed_total = sum(ended), int(frame["failed"].sum())
     if not ended_total:
         return Figure(figure, "Share of jobs that failed: nothing ended in this period.")
@@ -102,6 +103,7 @@ def throughput(frame: pd.DataFrame, zone: ZoneInfo) -> Figure:
     table = frame.pivot_table(index="bucket", columns="job_type", values="completed", aggfunc="sum", fill_value=0)
     others = [name for name in table.columns if name not in named]
     figure = _figure(frame, zone, "completed")
+    _say_utc(figure, pd.Series(table.index), zone)
     step = frame.attrs["step_seconds"]
     lines = [(name, table[name]) for name in named]
     if others:
@@ -211,7 +213,7 @@ def ages(frame: pd.DataFrame) -> Figure:
     )
     figure.update_layout(**_layout(""), showlegend=False, bargap=0.25)
     figure.update_yaxes(type="category", autorange="reversed", nticks=len(frame) + 1)
-    figure.update_xaxes(fixedrange=True, rangemode="tozero", nticks=5)
+    figure.update_xaxes(fixedrange=True, rangemode="tozero", nticks=5, tickformat=",")
     parts = ", ".join(
         f"{age}: {count(int(jobs))}" for age, jobs in zip(frame["age"], frame["jobs"], strict=True) if jobs
     )
@@ -246,6 +248,7 @@ def step_name(seconds: float) -> str:
 
 def _percentiles(frame: pd.DataFrame, zone: ZoneInfo, kind: str, names: tuple[str, ...], title: str) -> Figure:
     figure = _figure(frame, zone, "")
+    _say_utc(figure, frame["bucket"], zone)
     for name, colour, width in zip(names, (DONE, SECOND, THIRD), (2.5, 2, 1.5), strict=False):
         values = frame[f"{kind}_{name}"]
         figure.add_scatter(
@@ -259,6 +262,7 @@ def _percentiles(frame: pd.DataFrame, zone: ZoneInfo, kind: str, names: tuple[st
             hovertemplate=f"{name} %{{customdata}}<extra></extra>",
         )
     _duration_axis(figure, frame[f"{kind}_{names[-1]}"])
+    figure.update_layout(hovermode="x unified")
     measured = frame[f"{kind}_p50"].dropna()
     if measured.empty:
         return Figure(figure, f"{title}: nothing ran in this period.")
@@ -315,6 +319,7 @@ def _layout(unit: str) -> dict[str, object]:
             "rangemode": "tozero",
             "fixedrange": True,
             "nticks": 5,
+            "tickformat": ",",
         },
         "dragmode": False,
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard import state
-from dashboard.components import account
+from dashboard.components import account, viewer
 
 _PAGES = Path(__file__).resolve().parent / "app_pages"
 
@@ -49,6 +49,8 @@ def _live() -> None:
         )  # fmt: skip
     if st.session_state.get("held"):
         st.caption("Paused while rows are chosen.")
+    if viewer.own_zone().key != "UTC":
+        st.toggle("Times in UTC", key=state.UTC, persist_state="session", help="In tables and charts too.")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ INTERVALS, INTERVAL = (5, 15, 60), 5
 CHART_SECONDS = 30.0
 #: Prefect answers a dozen questions for a look at the schedules, which change by the minute.
 PREFECT_SECONDS = 15.0
-LIVE, EVERY = "live", "every"
+LIVE, EVERY, UTC = "live", "every", "utc"
 _DIALOG, _NOTICE, _HELD, _ROUND = "open_dialog", "notice", "held", "selection_round"
 
 

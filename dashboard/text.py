@@ -50,6 +50,11 @@ def plain(value: object, limit: int = HEADING) -> str:
     return re.sub(r"([\\`*_{}\[\]()#+!|~<>$:&@^=-])", r"\\\1", visible(value, limit))
 
 
+def prose(value: object, limit: int = HEADING) -> str:
+    """As `visible`, for a docstring's words where no Markdown is read: what it marks as `code` is put in quotes."""
+    return re.sub(r"`+([^`]+)`+", r"“\1”", visible(value, limit))
+
+
 def payload_text(payload: Any, schema: Mapping[str, Any] | None = None) -> str:
     """A payload or result as indented JSON, its secrets masked."""
     try:

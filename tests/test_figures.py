@@ -59,6 +59,13 @@ def test_jobs_are_stacked_by_outcome_in_the_viewers_zone() -> None:
     )
 
 
+@pytest.mark.parametrize("make", [figures.jobs_by_outcome, figures.run_times, figures.failure_rate])
+def test_every_point_in_time_says_utc_on_hover(make: Any) -> None:
+    figure = make(series((10, 1), (20, 2)), ZURICH).figure
+    assert list(figure.data[0].customdata) == ["20:00 UTC", "21:00 UTC"]
+    assert figure.layout.hovermode == "x unified", "one hover for all that is drawn at that time"
+
+
 def test_the_zone_is_named_with_its_distance() -> None:
     winter = series((1, 0))["bucket"]
     assert figures.zone_label(ZURICH, winter) == "Europe/Zurich, UTC+1"

@@ -30,6 +30,17 @@ HOSTILE = (
     f"![picture]({FOREIGN}/picture.png) [link]({FOREIGN}/link) :red[red] $x$ `code` <b id='owned'>bold</b>"
 )
 
+#: Keeps what the tables draw, and where: they are canvases.
+DRAWN = """
+window.drawn = {}
+const fill = CanvasRenderingContext2D.prototype.fillText
+CanvasRenderingContext2D.prototype.fillText = function (text, x, y, ...rest) {
+    const at = this.getTransform(), box = this.canvas.getBoundingClientRect(), ratio = window.devicePixelRatio
+    window.drawn[text] = [box.x + (at.a * x + at.e) / ratio, box.y + (at.d * y + at.f) / ratio]
+    return fill.call(this, text, x, y, ...rest)
+}
+"""
+
 expect.set_options(timeout=PATIENCE_MS)
 
 
@@ -104,6 +115,8 @@ def test_the_failing_type_is_found_its_error_opened_retried_and_seen_to_drain(st
     page.locator("[class*=st-key-open_] button").click()
     settled(page)
     assert parse_qs(urlsplit(page.url).query)["group"]
+    button, table = (page.locator(each).first.bounding_box() for each in (".st-key-retry_chosen", ".stDataFrame"))
+    assert button and table and button["y"] < table["y"], "what is done with rows is seen where they are chosen"
 
     stage.post_office.touch()
     _press(page, "retry_group")
@@ -180,6 +193,21 @@ def test_a_filtered_page_is_shared_by_its_link(stage: Stage, page: Page, browser
         expect(colleague.get_by_text("no room for apples")).to_have_count(0)
 
 
+def test_a_tables_times_say_their_zone_on_hover_and_are_utc_at_a_switch(stage: Stage, page: Page) -> None:
+    stage.job(
+        "deliver_letter", status="failed", error_message="dated", created_at="2026-01-15 11:00:00+00",
+        completed_at="2026-01-15 11:00:05+00",
+    )  # fmt: skip
+    page.add_init_script(DRAWN)
+    visit(page, "/history?text=dated")
+    page.wait_for_function("'15 Jan 12:00:05' in window.drawn && 'Ended' in window.drawn")
+    page.mouse.move(*page.evaluate("window.drawn['Ended']"))
+    expect(page.get_by_test_id("stDataFrameTooltipContent")).to_contain_text("Europe/Berlin, UTC+1")
+    page.locator(".st-key-utc label").first.click()
+    page.wait_for_function("'15 Jan 11:00:05' in window.drawn")
+    expect(page.get_by_text(re.compile(r"as of [\d:]+ UTC"))).to_be_visible()
+
+
 def test_a_viewer_signs_in_looks_and_is_refused_what_changes_things(stage: Stage, browser: Browser) -> None:
     job_id = stage.job("deliver_letter", '{"number": 300}', status="failed", completed_at="now", error_message="no")
     with (
@@ -200,7 +228,10 @@ def test_a_viewer_signs_in_looks_and_is_refused_what_changes_things(stage: Stage
         page.wait_for_url(f"**/job?id={job_id}")
         settled(page)
         assert streams
-        expect(page.locator(".st-key-retry_job button")).to_be_disabled()
+        retry = page.locator(".st-key-retry_job button").locator("visible=true")
+        expect(retry).to_be_disabled()
+        retry.hover(force=True)
+        expect(page.get_by_text("Needs the operator role")).to_be_visible()
         expect(page.get_by_text("Vera")).to_be_visible()
         page.get_by_role("link", name="Sign out").click()
         page.get_by_role("button", name="Sign out").click()

@@ -11,10 +11,11 @@ chosen = filters.finished(history.STATUSES)
 
 def now() -> None:
     """One page of finished jobs."""
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+    # Not at the right: the table's own tools, which appear there, would lie over it.
+    with st.container(horizontal=True, vertical_alignment="center"):
         shell.as_of()
         history.download(chosen)
-    shell.panel(None, history.jobs, pager.page, chosen, history.ROWS)
+    shell.panel(None, lambda page: history.jobs(page, chosen), pager.page, chosen, history.ROWS)
 
 
 shell.live(now)

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import prefect_api, state
-from dashboard.components import shell, viewer
+from dashboard.components import shell, times, viewer
 from dashboard.text import NOTHING, ago, duration, jobs, visible
 from models import operations
 
@@ -49,9 +49,7 @@ def running(frame: pd.DataFrame) -> None:
                 help="By its own progress, or else by what half of the jobs of its type take.",
             ),
             "usual": st.column_config.TextColumn("Usually", help="p50 to p95 of its type, last 7 days", width=130),
-            "started": st.column_config.DatetimeColumn(
-                "Started", format="HH:mm:ss", timezone=viewer.zone().key, width="small"
-            ),
+            "started": times.column("Started", frame["started_at"], times.CLOCK),
             "priority": st.column_config.NumberColumn("Priority", width="small"),
             "attempt": st.column_config.NumberColumn("Attempt", width="small"),
             "worker": st.column_config.TextColumn("Worker", width="medium"),
@@ -100,6 +98,7 @@ def _actions(chosen: list[str]) -> None:
             args=(CANCEL,),
             kwargs={"ids": chosen},
             icon=":material/cancel:",
+            help=viewer.refusal(),
             key="cancel",
         )
         if len(chosen) == 1:
@@ -150,6 +149,7 @@ def workers(frame: pd.DataFrame) -> None:
         hide_index=True,
         height="content",
         alt="Workers with their last heartbeat",
+        placeholder=NOTHING,
         column_config={
             "worker": st.column_config.TextColumn("Worker", pinned=True, width=170),
             "state": st.column_config.TextColumn("State", width="small"),
@@ -157,9 +157,7 @@ def workers(frame: pd.DataFrame) -> None:
             "beat": st.column_config.TextColumn("Last heartbeat", width=120),
             "host": st.column_config.TextColumn("Host", width="medium"),
             "pid": st.column_config.TextColumn("Process", width="small"),
-            "started": st.column_config.DatetimeColumn(
-                "Started", format="D MMM HH:mm", timezone=viewer.zone().key, width="small"
-            ),
+            "started": times.column("Started", frame["started_at"], times.MINUTES),
             "types": st.column_config.NumberColumn("Job types", width="small"),
             "run": st.column_config.LinkColumn("Prefect run", display_text="open", width="small"),
         },

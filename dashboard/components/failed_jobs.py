@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import answers, data, state
-from dashboard.components import job_details, pager, shell, viewer
+from dashboard.components import job_details, pager, shell, times, viewer
 from dashboard.text import jobs, payload_line, visible
 from models import operations
 from models.filters import JobFilter
@@ -34,11 +34,13 @@ def _draw(page: Page, filter: JobFilter) -> None:
 def _jobs(frame: pd.DataFrame) -> None:
     frame = state.as_chosen(_TABLE, frame)
     ids = list(frame["id"])
+    # Above the table: below 25 rows nobody sees what choosing one has brought.
+    actions = st.container(horizontal=True, vertical_alignment="center", key="failed_actions")
     event = st.dataframe(
         pd.DataFrame(
             {
-                "error": [visible(each) for each in frame["error_message"]],
                 "failed": frame["completed_at"],
+                "error": [visible(each) for each in frame["error_message"]],
                 "attempts": [
                     f"{made} of {most + 1}" for made, most in zip(frame["attempts"], frame["max_retries"], strict=True)
                 ],
@@ -58,9 +60,7 @@ def _jobs(frame: pd.DataFrame) -> None:
         alt="Failed jobs, the newest first",
         column_config={
             "error": st.column_config.TextColumn("Error", width="large"),
-            "failed": st.column_config.DatetimeColumn(
-                "Failed", format="D MMM HH:mm:ss", timezone=viewer.zone().key, help=viewer.zone().key, width=125
-            ),
+            "failed": times.column("Failed", frame["completed_at"]),
             "attempts": st.column_config.TextColumn("Attempts", width="small"),
             "priority": st.column_config.NumberColumn("Priority", width="small"),
             "payload": st.column_config.TextColumn("Payload", width="large"),
@@ -69,7 +69,7 @@ def _jobs(frame: pd.DataFrame) -> None:
     )
     chosen = [ids[row] for row in event.selection.rows if row < len(ids)]
     state.hold_while(bool(chosen))
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with actions:
         st.button(
             f"Retry {jobs(len(chosen))}" if chosen else "Retry chosen",
             disabled=not chosen or not viewer.may_act(),
@@ -77,12 +77,19 @@ def _jobs(frame: pd.DataFrame) -> None:
             args=(chosen,),
             type="primary" if chosen else "secondary",
             icon=":material/replay:",
+            help=viewer.refusal(),
             key="retry_chosen",
         )
         if not chosen:
-            st.caption("Choose rows to retry them, or one to see it here.")
+            st.caption("Choose rows to retry them, or one to see it below the table.")
+        elif len(chosen) == 1:
+            _link(chosen[0])
     if len(chosen) == 1:
         _one(chosen[0])
+
+
+def _link(job_id: str) -> None:
+    st.page_link("app_pages/job.py", label="Open this job", query_params={"id": job_id}, icon=":material/search:")
 
 
 def _retry(ids: list[str]) -> None:
@@ -99,4 +106,3 @@ def _one(job_id: str) -> None:
         job_details.error(found["error_message"], last.get("traceback"), key=f"chosen_{job_id}")
         st.markdown("**Payload**")
         job_details.payload(found)
-        st.page_link("app_pages/job.py", label="Open this job", query_params={"id": job_id}, icon=":material/search:")

@@ -10,7 +10,7 @@ import streamlit as st
 
 from dashboard import answers, data, state
 from dashboard.components import failed_jobs, retries, viewer
-from dashboard.text import block, code, count, jobs, moment, visible
+from dashboard.text import block, code, count, jobs, moment, utc, visible
 from models.filters import JobFilter
 
 #: Groups that are read, and those of one page of them.
@@ -74,16 +74,16 @@ def _card(row: Mapping[Any, Any], filter: JobFilter) -> None:
 def _facts(row: Mapping[Any, Any]) -> None:
     zone = viewer.zone()
     kind = f" {code(row['error_class'], 60)}" if row["error_class"] else ""
-    st.caption(
-        f"{code(row['job_type'], 60)}{kind}, last {moment(row['last_seen'], zone)},"
-        f" first {moment(row['first_seen'], zone)}"
+    st.markdown(
+        f"{code(row['job_type'], 60)}{kind} :gray[last {moment(row['last_seen'], zone)},"
+        f" first {moment(row['first_seen'], zone)}]",
+        help=f"Last {utc(row['last_seen'])}, first {utc(row['first_seen'])}",
     )
     again, retried = int(row["failed_again"]), int(row["retried_since"])
     if again:
         colour = "orange" if again * 2 > retried else "gray"
-        st.caption(
-            f":{colour}[:material/replay: Of {count(retried)} retried in the last 24 h, {count(again)} failed again.]"
-        )
+        words = f"Of {count(retried)} retried in the last 24 h, {count(again)} failed again."
+        st.markdown(f":small[:{colour}[:material/replay: {words}]]")
 
 
 def _open(fingerprint: str) -> None:

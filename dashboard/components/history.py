@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import data, state
-from dashboard.components import pager, viewer
+from dashboard.components import pager, times
 from dashboard.text import count, duration, visible
 from models.filters import JobFilter
 from models.listing import Page
@@ -25,11 +25,13 @@ COLUMNS = (
 _COLOURS = {"completed": "green", "failed": "red", "cancelled": "gray"}
 
 
-def jobs(page: Page) -> None:
+def jobs(page: Page, filter: JobFilter) -> None:
     """One page; a chosen row is opened."""
     frame = page.frame
     if frame.empty and page.next_cursor is None:
-        st.info("No finished job passes these filters.", icon=":material/info:")
+        narrowed = filter != JobFilter(statuses=STATUSES)
+        text = "No finished job passes these filters." if narrowed else "No job has ended yet. Active shows what runs."
+        st.info(text, icon=":material/info:")
     elif not frame.empty:
         frame = state.as_chosen(_TABLE, frame)
         ids = list(frame["id"])
@@ -41,7 +43,7 @@ def jobs(page: Page) -> None:
             on_select="rerun",
             selection_mode="single-row",
             alt="Finished jobs, the newest first",
-            column_config=_columns(),
+            column_config=_columns(frame),
         )
         rows = [row for row in event.selection.rows if row < len(ids)]
         if rows:
@@ -69,21 +71,20 @@ def _shown(frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _columns() -> dict[str, Any]:
-    zone = viewer.zone().key
+def _columns(frame: pd.DataFrame) -> dict[str, Any]:
     config = st.column_config
     return {
         "type": config.TextColumn("Job type", pinned=True, width=170),
         "outcome": config.MultiselectColumn(
             "Outcome", options=list(STATUSES), color=[_COLOURS[each] for each in STATUSES], width=100
         ),
-        "ended": config.DatetimeColumn("Ended", format="D MMM HH:mm:ss", timezone=zone, help=zone, width=125),
+        "ended": times.column("Ended", frame["completed_at"]),
         "ran": config.TextColumn("Ran", alignment="right", width="small"),
         "waited": config.TextColumn("Waited", alignment="right", width="small", help="From due to begun"),
         "attempts": config.TextColumn("Attempts", width="small"),
         "priority": config.NumberColumn("Priority", width="small"),
         "error": config.TextColumn("Error", width="large"),
-        "added": config.DatetimeColumn("Added", format="D MMM HH:mm:ss", timezone=zone, help=zone, width=125),
+        "added": times.column("Added", frame["created_at"]),
         "worker": config.TextColumn("Worker", width="medium"),
     }
 

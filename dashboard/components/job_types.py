@@ -12,7 +12,7 @@ import streamlit as st
 
 from dashboard import answers, data, state
 from dashboard.components import shell, viewer
-from dashboard.text import NOTHING, about, code, count, moment, visible
+from dashboard.text import NOTHING, about, clock, code, count, prose, utc, visible
 from models import operations
 
 PAUSE = "pause_type"
@@ -55,7 +55,7 @@ def states(rows: Sequence[Mapping[str, Any]]) -> None:
 
 def first_sentence(description: str) -> str:
     """What a job type does, as its docstring begins."""
-    return visible(re.split(r"\.\s", description, maxsplit=1)[0].strip().removesuffix("."), 160)
+    return prose(re.split(r"\.\s", description, maxsplit=1)[0].strip().removesuffix("."))
 
 
 def state_words(row: Mapping[str, Any], now: datetime | None) -> str:
@@ -95,12 +95,12 @@ def switches(rows: Sequence[Mapping[str, Any]]) -> None:
         return
     now = answers.read(data.now).value
     if (held := held_seconds(row, now)) is not None:
-        until = moment(row["held_until"], viewer.zone())
         st.warning(
-            f"Held for {about(held)}, until {until}, by its circuit breaker. It goes on by itself.",
+            f"Held by its circuit breaker for {about(held)}; it goes on by itself.",
             icon=":material/pause_circle:",
         )
         st.code(visible(row["held_reason"], 500), language=None, wrap_lines=True)
+        st.caption(f"until {clock(row['held_until'], viewer.zone())}", help=utc(row["held_until"]))
     may = viewer.may_act()
     if row["paused"]:
         st.button(
@@ -110,12 +110,13 @@ def switches(rows: Sequence[Mapping[str, Any]]) -> None:
             type="primary",
             disabled=not may,
             icon=":material/play_arrow:",
+            help=viewer.refusal(),
             key="resume",
         )
     else:
         st.button(
             "Pause", on_click=state.open_dialog, args=(PAUSE,), kwargs={"job_type": name}, disabled=not may,
-            icon=":material/pause:", key="pause",
+            icon=":material/pause:", help=viewer.refusal(), key="pause",
         )  # fmt: skip
     with st.form(f"limits_{name}", border=False):
         left, right = st.columns(2)
@@ -136,7 +137,7 @@ def switches(rows: Sequence[Mapping[str, Any]]) -> None:
             step=1.0,
         )
         st.caption("Over all workers; empty: no limit. What runs already goes on.")
-        st.form_submit_button("Set limits", on_click=_set_limits, args=(name,), disabled=not may)
+        st.form_submit_button("Set limits", on_click=_set_limits, args=(name,), disabled=not may, help=viewer.refusal())
 
 
 @st.dialog("Pause a job type", on_dismiss=state.close_dialog)

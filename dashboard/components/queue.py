@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import figures
-from dashboard.components import viewer
+from dashboard.components import times
 from dashboard.components.charts import chart
 from dashboard.text import count, duration, visible
 from models.backlog import DrainEstimate
@@ -49,7 +49,7 @@ def _rates(estimate: DrainEstimate) -> str:
 def by_type(frame: pd.DataFrame) -> None:
     """The lanes: a row for each type, a column for each priority that has jobs."""
     if frame.empty:
-        st.success("Nothing waits. Add a job below, or let the schedules do it.", icon=":material/check_circle:")
+        st.success("Nothing waits.", icon=":material/check_circle:")
         return
     table = frame.pivot_table(index="job_type", columns="priority", values="due", aggfunc="sum", fill_value=0)
     table = table[sorted(table.columns, reverse=True)]
@@ -88,7 +88,9 @@ def by_type(frame: pd.DataFrame) -> None:
 
 
 def age_chart(frame: pd.DataFrame) -> None:
-    """How long what is due has waited."""
+    """How long what is due has waited; nothing where nothing is due."""
+    if not frame["jobs"].any():
+        return
     chart("How long they have waited", figures.ages(frame), key="ages")
 
 
@@ -114,7 +116,7 @@ def upcoming(frame: pd.DataFrame) -> None:
         column_config={
             "type": config.TextColumn("Job type", pinned=True, width=170),
             "in": config.TextColumn("Due in", alignment="right", width="small"),
-            "at": config.DatetimeColumn("At", format="D MMM HH:mm:ss", timezone=viewer.zone().key, width=125),
+            "at": times.column("At", frame["scheduled_for"]),
             "why": config.TextColumn("Why", width="large"),
             "priority": config.NumberColumn("Priority", width="small"),
         },

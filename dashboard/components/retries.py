@@ -10,7 +10,7 @@ import streamlit as st
 
 from dashboard import answers, data, state
 from dashboard.components import shell, viewer
-from dashboard.text import about, code, count, jobs, moment
+from dashboard.text import about, code, count, jobs, moment, utc
 from models import operations
 from models.filters import JobFilter
 
@@ -30,7 +30,7 @@ def bulk_button(label: str, filter: JobFilter, *, key: str) -> None:
         args=(BULK,),
         kwargs={"filter": filter},
         disabled=not viewer.may_act(),
-        help=None if viewer.may_act() else "Needs the operator role.",
+        help=viewer.refusal(),
         icon=":material/replay:",
         key=key,
     )
@@ -108,6 +108,7 @@ def _action(row: dict[Any, Any]) -> None:
             st.markdown(
                 f":material/replay: **Retry {state_now}**: {count(done)}{of} put back{passed}{taken}"
                 f" :small[:gray[by {code(row['who'], 60)}, {moment(row['started_at'], viewer.zone())}]]",
+                help=utc(row["started_at"]),
                 width="stretch",
             )
             _buttons(action_id, state_now, done - undone)
@@ -118,13 +119,18 @@ def _action(row: dict[Any, Any]) -> None:
 def _buttons(action_id: str, state_now: str, left: int) -> None:
     may = viewer.may_act()
     if state_now == "running":
-        st.button("Stop", on_click=_stop, args=(action_id,), disabled=not may, key=f"stop_{action_id}")
+        st.button(
+            "Stop", on_click=_stop, args=(action_id,), disabled=not may, help=viewer.refusal(), key=f"stop_{action_id}"
+        )
     if state_now in ("stopped", "interrupted"):
-        st.button("Go on", on_click=_go_on, args=(action_id,), disabled=not may, key=f"go_on_{action_id}")
+        st.button(
+            "Go on", on_click=_go_on, args=(action_id,), disabled=not may, help=viewer.refusal(),
+            key=f"go_on_{action_id}",
+        )  # fmt: skip
     if state_now in ("done", "stopped") and left > 0:
         st.button(
             "Undo", on_click=_undo, args=(action_id,), disabled=not may, key=f"undo_{action_id}",
-            help="Takes back what has not started.",
+            help=viewer.refusal() or "Takes back what has not started.",
         )  # fmt: skip
 
 

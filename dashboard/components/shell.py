@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard import answers, data, state
 from dashboard.components import viewer
-from dashboard.text import clock, code, utc, visible
+from dashboard.text import clock, plain, utc, visible
 from models import operations
 
 P = ParamSpec("P")
@@ -33,9 +33,9 @@ def as_of() -> None:
     answer = answers.read(data.now)
     zone = viewer.zone()
     if answer.value is None or answer.problem:
-        st.caption(":red[:material/cloud_off: the database does not answer]")
+        st.markdown(":small[:red[:material/cloud_off: the database does not answer]]")
     else:
-        st.caption(f"as of {clock(answer.value, zone)} {code(zone.key)}", help=utc(answer.value))
+        st.caption(f"as of {clock(answer.value, zone)} {plain(zone.key)}", help=utc(answer.value), width="content")
 
 
 def panel(
@@ -46,11 +46,13 @@ def panel(
         st.subheader(title, anchor=False)
     answer = answers.read(load, *args, **kwargs)
     if answer.problem and answer.stale_since:
-        st.caption(
-            f":orange[:material/history: stale since {clock(answer.stale_since, viewer.zone())}: {answer.problem}]"
+        st.markdown(
+            f":small[:orange[:material/history: stale since {clock(answer.stale_since, viewer.zone())}:"
+            f" {answer.problem}]]",
+            help=utc(answer.stale_since),
         )
     elif answer.problem:
-        st.caption(f":red[:material/cloud_off: Nothing to show: {answer.problem}.]")
+        st.markdown(f":small[:red[:material/cloud_off: Nothing to show: {answer.problem}.]]")
     if answer.value is not None:
         draw(answer.value)
 

@@ -6,8 +6,8 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import answers, data
-from dashboard.components import viewer
-from dashboard.text import ago, code, count, duration, size, visible
+from dashboard.components import times
+from dashboard.text import NOTHING, ago, code, count, duration, size, visible
 from models.services import ServiceState
 from models.store_health import CLOCK_SKEW_SECONDS, DEAD_ROWS, DEAD_SHARE, OLD_TRANSACTION_SECONDS, StoreHealth
 
@@ -52,6 +52,9 @@ def _tables(tables: pd.DataFrame) -> None:
     used = (tables["live_rows"] + tables["dead_rows"]) > 0
     empty = int((~used).sum())
     tables = tables[used]
+    if tables.empty:
+        st.caption("All tables are empty, as far as PostgreSQL has counted.")
+        return
     st.dataframe(
         pd.DataFrame(
             {
@@ -78,7 +81,7 @@ def _tables(tables: pd.DataFrame) -> None:
         },
     )
     if empty:
-        st.caption(f"{count(empty)} tables are empty.")
+        st.caption(f"{count(empty)} {'table is' if empty == 1 else 'tables are'} empty.")
 
 
 def _since(when: object, now: object) -> str:
@@ -93,6 +96,7 @@ def breakers(found: list[ServiceState]) -> None:
         st.caption("No service has given trouble.")
         return
     now = answers.read(data.now).value
+    until = pd.to_datetime(pd.Series([each.open_until for each in found], dtype=object), utc=True)
     config = st.column_config
     st.dataframe(
         pd.DataFrame(
@@ -100,18 +104,19 @@ def breakers(found: list[ServiceState]) -> None:
                 "service": [visible(each.service) for each in found],
                 "breaker": [visible(each.breaker) for each in found],
                 "since": [_since(pd.Timestamp(each.changed_at), now) for each in found],
-                "until": [each.open_until for each in found],
+                "until": until,
                 "reason": [visible(each.reason) for each in found],
             }
         ),
         hide_index=True,
         height="content",
         alt="Services and their circuit breakers",
+        placeholder=NOTHING,
         column_config={
             "service": config.TextColumn("Service", pinned=True, width=170),
             "breaker": config.TextColumn("Breaker", width="small"),
             "since": config.TextColumn("Since", width="small"),
-            "until": config.DatetimeColumn("Open until", format="HH:mm:ss", timezone=viewer.zone().key, width="small"),
+            "until": times.column("Open until", until, times.CLOCK),
             "reason": config.TextColumn("Why it opened last", width="large"),
         },
     )

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 import streamlit as st
 
+from dashboard import state
 from dashboard.access import current_actor
 from dashboard.text import zone_of
 from models.roles import Actor
@@ -28,6 +29,16 @@ def may_act() -> bool:
         return False
 
 
-def zone() -> ZoneInfo:
-    """The viewer's time zone."""
+def refusal() -> str | None:
+    """What a button that changes something says on hover to those who may not press it."""
+    return None if may_act() else "Needs the operator role."
+
+
+def own_zone() -> ZoneInfo:
+    """The time zone of the viewer's browser."""
     return zone_of(st.context.timezone)
+
+
+def zone() -> ZoneInfo:
+    """The time zone that times are shown in: the viewer's own, or UTC where they chose that."""
+    return ZoneInfo("UTC") if st.session_state.get(state.UTC) else own_zone()
