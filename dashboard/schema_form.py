@@ -43,9 +43,13 @@ def payload(form: Sequence[Field], typed: Mapping[str, Any]) -> dict[str, Any]:
     """What was typed, as a payload; the door checks it against the type's own rules.
 
     Raises:
-        ValueError: where JSON was expected and something else was typed, naming the field.
+        ValueError: where JSON was expected and something else was typed, or what is required is empty, naming the
+            fields: the door may say no more than that something is missing.
     """
-    return {field.name: value for field in form if (value := _value(field, typed.get(field.name))) is not None}
+    made = {field.name: value for field in form if (value := _value(field, typed.get(field.name))) is not None}
+    if empty := [field.label for field in form if field.required and field.name not in made]:
+        raise ValueError(f"expected a value for {', '.join(empty)}; got none")
+    return made
 
 
 def _value(field: Field, typed: Any) -> Any:

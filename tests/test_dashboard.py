@@ -47,7 +47,7 @@ def _failed(message: str = "the mail server is away", jobs: int = 1, group: str 
 
 
 def _declared() -> None:
-    registry.declare({"note": support.job_type(description="Keeps a note. In a drawer.")})
+    registry.declare({"note": support.job_type(description="Keeps a `note`. In a drawer.")})
 
 
 def _ended(completed: int, failed: int) -> None:
@@ -69,6 +69,22 @@ def test_an_empty_queue_is_healthy_and_says_what_to_do_next() -> None:
     page = texts(open_page("overview"))
     assert "Healthy" in page
     assert "add a job on the Queue page" in page
+
+
+def test_an_empty_queue_has_no_empty_charts_and_no_forms_without_a_type() -> None:
+    page = open_page("queue")
+    assert not page.get("plotly_chart")
+    assert [each.value for each in page.subheader] == ["By type and priority", "Due next", "Job types"]
+
+
+def test_pages_without_jobs_say_where_to_find_some() -> None:
+    assert "No job has ended yet" in texts(open_page("history"))
+    assert "No finished job passes these filters" in texts(open_page("history", text="x"))
+    assert "choose a row on the History page" in texts(open_page("job"))
+
+
+def test_an_idle_queue_without_a_worker_says_how_to_start_one() -> None:
+    assert "No worker runs (start one: `jobs worker`)" in texts(open_page("overview"))
 
 
 def test_waiting_jobs_without_a_worker_are_said_first() -> None:
@@ -193,6 +209,17 @@ def test_a_url_that_makes_no_sense_shows_the_page_all_the_same() -> None:
     assert "no job of that id" in texts(open_page("job", id="\x00"))
 
 
+def test_times_in_words_say_utc_on_hover_and_are_utc_at_a_switch() -> None:
+    (job_id,) = _failed()
+    support.query("UPDATE background_jobs SET completed_at = '2020-01-15 11:00:05+00'")
+    page = open_page("failed")
+    (facts,) = [each for each in page.markdown if "15 Jan 2020 12:00:05" in each.value]
+    assert "2020-01-15 11:00:05 UTC" in facts.proto.help
+    page.toggle(key="utc").set_value(True)
+    assert "15 Jan 2020 11:00:05" in texts(run(page))
+    assert "utc" not in [each.key for each in open_page("failed", zone="UTC").toggle], "nothing to switch"
+
+
 def test_a_chosen_failed_job_is_retried_and_taken_back() -> None:
     first, second = _failed(jobs=2)
     page = open_page("failed", group="note:Error:away")
@@ -269,6 +296,11 @@ def test_a_silent_worker_and_its_jobs_are_marked() -> None:
     assert page.dataframe[0].value["mark"].iloc[0] == ["heartbeat lost"]
     assert page.dataframe[1].value["state"].iloc[0] == "silent"
     assert "1 worker is silent; its 1 job" in texts(open_page("overview"))
+
+
+def test_what_a_job_type_does_is_said_without_the_marks_of_its_docstring() -> None:
+    _declared()
+    assert list(open_page("queue").dataframe[0].value["what"]) == ["Keeps a “note”"]
 
 
 def test_a_job_type_is_paused_limited_and_resumed() -> None:

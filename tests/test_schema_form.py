@@ -71,6 +71,15 @@ def test_what_was_typed_is_a_payload_that_the_model_takes() -> None:
     assert made.place == Place(city="Bern") and made.at == typed["at"] and made.tags == ["x"]
 
 
+def test_required_fields_that_are_empty_are_named() -> None:
+    form = schema_form.fields(
+        {"properties": {"invoice_id": {"type": "string"}, "note": {"type": "string"}, "amount": {"type": "number"}},
+         "required": ["invoice_id", "amount"]}
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="expected a value for Invoice id, Amount; got none"):
+        schema_form.payload(form, {"invoice_id": "", "note": "x"})
+
+
 def test_json_that_is_none_names_its_field() -> None:
     with pytest.raises(ValueError, match="Place: expected JSON, got '{city'"):
         schema_form.payload(list(fields().values()), {"place": "{city"})

@@ -56,6 +56,21 @@ def test_text_has_contrast_on_each_background(mode: str) -> None:
         assert _contrast(theme[name], theme[background]) >= 4.5, (name, background)
 
 
+def _over(colour: str, background: str, share: float) -> str:
+    parts = ((int(one[at : at + 2], 16) for one in (colour, background)) for at in (1, 3, 5))
+    return "#" + "".join(f"{round(share * front + (1 - share) * back):02X}" for front, back in parts)
+
+
+@modes
+def test_small_print_and_a_main_buttons_words_can_be_read(mode: str) -> None:
+    theme = CONFIG["theme"][mode]
+    for name in ("backgroundColor", "secondaryBackgroundColor"):
+        # Streamlit's captions, and the first columns of its tables, are the text at 60 %.
+        assert _contrast(_over(theme["textColor"], theme[name], 0.6), theme[name]) >= 4.5, name
+    assert _contrast("#FFFFFF", theme["primaryColor"]) >= 4.5
+    assert _contrast(theme["primaryColor"], theme["backgroundColor"]) >= 3, "a switch is seen"
+
+
 @modes
 def test_every_colour_of_a_chart_is_seen_on_the_page(mode: str) -> None:
     theme = CONFIG["theme"][mode]

@@ -18,6 +18,10 @@ h1 { font-size: 1.5rem; }
 button { font: inherit; padding: .6rem 1.4rem; border: 0; border-radius: .4rem; background: #0b5cad; color: #fff; }
 button:focus-visible, input:focus-visible, textarea:focus-visible { outline: 3px solid #f2a33a; outline-offset: 2px; }
 textarea { font: inherit; width: 100%; box-sizing: border-box; }
+input:not([type=radio]) {
+  font: inherit; width: 100%; max-width: 22rem; box-sizing: border-box; padding: .5rem .7rem;
+  border: 1px solid #8a97a5; border-radius: .4rem;
+}
 fieldset { border: 0; padding: 0; margin: 0 0 1rem; }
 label { display: inline-block; padding: .3rem .8rem .3rem 0; }
 @media (prefers-color-scheme: dark) { body { background: #14181d; color: #e6e9ed; } }

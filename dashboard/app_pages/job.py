@@ -1,5 +1,7 @@
 """One job whole: /job?id=..."""
 
+import streamlit as st
+
 from dashboard import state
 from dashboard.components import job, shell
 
@@ -17,6 +19,8 @@ def now() -> None:
 
 if job_id:
     shell.live(now)
+else:
+    st.caption("Type a job's id, or choose a row on the History page.")
 
 if (opened := state.dialog()) and opened.name == job.CANCEL:
     job.cancel_dialog()

@@ -25,14 +25,15 @@ def now() -> None:
 
 shell.live(now)
 
-known = answers.read(data.job_types).value or []
-left, right = st.columns(2)
-with left:
-    st.subheader("Pause or limit", anchor=False)
-    job_types.switches(known)
-with right:
-    st.subheader("Add a job", anchor=False)
-    add_job.form(known)
+# Without job types the table above says what to do.
+if known := answers.read(data.job_types).value:
+    left, right = st.columns(2)
+    with left:
+        st.subheader("Pause or limit", anchor=False)
+        job_types.switches(known)
+    with right:
+        st.subheader("Add a job", anchor=False)
+        add_job.form(known)
 
 if (opened := state.dialog()) and opened.name == job_types.PAUSE:
     job_types.pause_dialog()

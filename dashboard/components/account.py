@@ -7,7 +7,7 @@ import streamlit as st
 from dashboard.access import Way, current_actor, way
 from dashboard.text import code
 
-_ROLES = {"operator": "may act", "viewer": "may look"}
+_ROLES = {"operator": "may act", "viewer": "may look, not act"}
 
 
 def show() -> None:
@@ -16,6 +16,6 @@ def show() -> None:
         return
     actor = current_actor()
     with st.container(key="account", gap="xxsmall"):
-        st.caption(f":material/person: {code(actor.name, 60)} {_ROLES[actor.role]}")
+        st.markdown(f":material/person: {code(actor.name, 60)} :gray[{_ROLES[actor.role]}]")
         # A page of the server's, not one of Streamlit's: its links would open another tab.
-        st.html('<a href="/sign-out" target="_self">Sign out</a>')
+        st.html('<a href="/sign-out" target="_self" style="color: inherit">Sign out</a>')

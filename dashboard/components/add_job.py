@@ -39,13 +39,12 @@ def form(rows: Sequence[Mapping[str, Any]]) -> None:
             _widget(field, _key(name, field.name))
         if not fields:
             st.text_area("Payload", value="{}", key=_key(name, ""), help="JSON")
-        st.divider()
         left, right = st.columns(2)
         left.number_input("Priority", 1, 10, 5, key="add_priority", help="10 is the most urgent.")
         right.datetime_input(f"Not before ({viewer.zone().key})", value=None, key="add_scheduled", help="Empty: now.")
         st.form_submit_button(
             "Add job", type="primary", on_click=_add, args=(name, fields), disabled=not viewer.may_act(),
-            icon=":material/add:",
+            help=viewer.refusal(), icon=":material/add:",
         )  # fmt: skip
     if problem := st.session_state.get(_PROBLEM):
         st.error(code(problem, 1000), icon=":material/error:")
@@ -118,7 +117,7 @@ def _add(job_type: str, fields: Sequence[Field]) -> None:
 def _payload(job_type: str, fields: Sequence[Field]) -> dict[str, Any]:
     zone = viewer.zone()
     if not fields:
-        whole = Field(name="payload", label="Payload", kind="json", required=True)
+        whole = Field(name="payload", label="Payload", kind="json", required=False)
         typed = schema_form.payload([whole], {"payload": st.session_state.get(_key(job_type, ""))})
         found = typed.get("payload", {})
         if not isinstance(found, dict):

@@ -73,7 +73,7 @@ def failed() -> JobFilter:
 
 def _since(label: str) -> Period | None:
     chosen = st.selectbox(
-        label, [None, *SPANS], format_func=lambda name: SPANS[name].words if name else "any time",
+        label, ["", *SPANS], format_func=lambda name: SPANS[name].words if name else "any time",
         key="since", bind="query-params", width=165,
     )  # fmt: skip
     period = answers.read(data.last, SPANS[chosen].hours).value if chosen in SPANS else None

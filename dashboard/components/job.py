@@ -64,7 +64,7 @@ def job(job_id: str) -> None:
         job_details.payload(found)
         if found["result"] is not None:
             st.subheader("Result", anchor=False)
-            st.code(payload_text(found["result"]), language="json", wrap_lines=True)
+            st.code(payload_text(found["result"]), language=None, wrap_lines=True)
     if failures:
         st.subheader("Failed attempts", anchor=False)
         job_details.attempts(failures)
@@ -109,12 +109,13 @@ def _actions(found: Mapping[str, Any]) -> None:
             type="primary",
             disabled=not may,
             icon=":material/replay:",
+            help=viewer.refusal(),
             key="retry_job",
         )
     if found["status"] in ("pending", "processing"):
         st.button(
             "Cancel", on_click=state.open_dialog, args=(CANCEL,), kwargs={"id": found["id"]}, disabled=not may,
-            icon=":material/cancel:", key="cancel_job",
+            icon=":material/cancel:", help=viewer.refusal(), key="cancel_job",
         )  # fmt: skip
 
 

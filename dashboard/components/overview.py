@@ -33,7 +33,8 @@ def headline(facts: Facts) -> None:
         _finding(findings[0], first=True)
         if findings[0].level == "good":
             workers = f"{count(facts.workers)} {'worker' if facts.workers == 1 else 'workers'}"
-            st.caption(f"{workers if facts.workers else 'No worker'}, nothing late, no unusual failures.")
+            crew = workers if facts.workers else "No worker runs (start one: `jobs worker`)"
+            st.caption(f"{crew}, nothing late, no unusual failures.")
         for finding in findings[1:MOST_FINDINGS]:
             _finding(finding)
         if len(findings) > MOST_FINDINGS:

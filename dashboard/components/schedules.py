@@ -10,7 +10,7 @@ import streamlit as st
 
 from dashboard import answers, data, prefect_api, state
 from dashboard.components import shell, viewer
-from dashboard.text import ago, code, duration, moment, utc, visible
+from dashboard.text import ago, code, duration, moment, prose, utc
 from models.outside_actions import act_outside
 
 RUN, PAUSE = "run_deployment", "pause_deployment"
@@ -58,8 +58,8 @@ def _card(row: Mapping[Any, Any]) -> None:
             paused = " :orange-badge[paused]" if row["paused"] else ""
             st.markdown(f"**{code(row['name'], 100)}**{paused}")
             if row["description"]:
-                st.text(visible(row["description"], 200))
-            st.caption(f"{code(row['schedule'], 100)}")
+                st.text(prose(row["description"], 200))
+            st.markdown(f":gray[{code(row['schedule'], 100)}]")
         with middle:
             following = row["next_run"]
             words = "none" if pd.isna(following) else moment(following, zone)
@@ -91,19 +91,24 @@ def _last(row: Mapping[Any, Any]) -> None:
 def _buttons(row: Mapping[Any, Any], identity: str) -> None:
     may = viewer.may_act()
     about = {"id": identity, "name": str(row["name"]), "paused": not row["paused"]}
-    st.button("Run now", on_click=state.open_dialog, args=(RUN,), kwargs=about, disabled=not may, key=f"run_{identity}")
+    st.button(
+        "Run now", on_click=state.open_dialog, args=(RUN,), kwargs=about, disabled=not may, help=viewer.refusal(),
+        key=f"run_{identity}",
+    )  # fmt: skip
     if row["paused"]:
         st.button(
             "Resume",
             on_click=_set_paused,
             args=(identity, str(row["name"]), False),
             disabled=not may,
+            help=viewer.refusal(),
             key=f"resume_{identity}",
         )
     elif row["schedule"] != "by hand":
         st.button(
-            "Pause", on_click=state.open_dialog, args=(PAUSE,), kwargs=about, disabled=not may, key=f"pause_{identity}"
-        )
+            "Pause", on_click=state.open_dialog, args=(PAUSE,), kwargs=about, disabled=not may, help=viewer.refusal(),
+            key=f"pause_{identity}",
+        )  # fmt: skip
     st.link_button("Prefect", prefect_api.deployment_link(identity), icon=":material/open_in_new:", type="tertiary")
 
 
