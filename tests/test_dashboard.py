@@ -84,7 +84,7 @@ def test_pages_without_jobs_say_where_to_find_some() -> None:
 
 
 def test_an_idle_queue_without_a_worker_says_how_to_start_one() -> None:
-    assert "No worker runs (start one: `jobs worker`)" in texts(open_page("overview"))
+    assert "No worker runs; to start one: `jobs worker`" in texts(open_page("overview"))
 
 
 def test_waiting_jobs_without_a_worker_are_said_first() -> None:

@@ -33,8 +33,11 @@ def headline(facts: Facts) -> None:
         _finding(findings[0], first=True)
         if findings[0].level == "good":
             workers = f"{count(facts.workers)} {'worker' if facts.workers == 1 else 'workers'}"
-            crew = workers if facts.workers else "No worker runs (start one: `jobs worker`)"
-            st.caption(f"{crew}, nothing late, no unusual failures.")
+            st.caption(
+                f"{workers}, nothing late, no unusual failures."
+                if facts.workers
+                else "Nothing late, no unusual failures. No worker runs; to start one: `jobs worker`."
+            )
         for finding in findings[1:MOST_FINDINGS]:
             _finding(finding)
         if len(findings) > MOST_FINDINGS:
