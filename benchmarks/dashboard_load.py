@@ -28,7 +28,8 @@ TABS = 10
 JOBS = 100_000
 #: Opening a tab costs more than an open one: that is over by then.
 SETTLE_SECONDS = 10.0
-ROUNDS = 4
+#: Rounds differ by a tenth on their own, and more.
+ROUNDS = 6
 #: What is promised.
 MOST_LOST = 0.05
 
@@ -39,8 +40,10 @@ def measure() -> None:
     quiet, watched, drawn, spent, asked = [], [], [], [], []
     with _dashboard() as shown:
         _round()  # the first one warms everything up
-        for _ in range(ROUNDS):
-            quiet.append(_round())
+        for number in range(ROUNDS):
+            # Before the watched rounds and after them by turns, so that none of them always comes first.
+            if number % 2 == 0:
+                quiet.append(_round())
             with _viewers("dashboard_sessions", shown.url):
                 time.sleep(SETTLE_SECONDS)
                 before, began = _cpu_seconds(shown), time.perf_counter()
@@ -52,21 +55,22 @@ def measure() -> None:
             with _viewers("dashboard_tabs", shown.url):
                 time.sleep(SETTLE_SECONDS)
                 drawn.append(_round())
-    ratios = [seen / unseen for seen, unseen in zip(watched, quiet, strict=True)]
-    ratio = statistics.median(ratios)
-    drawn_ratios = [seen / unseen for seen, unseen in zip(drawn, quiet, strict=True)]
+            if number % 2:
+                quiet.append(_round())
+    ratio = statistics.median(watched) / statistics.median(quiet)
+    drawn_ratio = statistics.median(drawn) / statistics.median(quiet)
     print_table(
         f"No-op jobs per second, {TABS} times the Overview (median of {ROUNDS} rounds)",
         ("what", "median", "all rounds"),
         [
             ("unwatched", f"{statistics.median(quiet):,.0f}", _rates(quiet)),
             ("with sessions", f"{statistics.median(watched):,.0f}", _rates(watched)),
-            ("ratio", f"{ratio:.3f}", ", ".join(f"{each:.3f}" for each in ratios)),
+            ("ratio of the medians", f"{ratio:.3f}", ""),
             ("promised", f"at least {1 - MOST_LOST:.2f}", "kept" if ratio >= 1 - MOST_LOST else "NOT KEPT"),
             ("cores the dashboard took", *_shares(spent)),
             ("cores its queries took", *_shares(asked)),
             ("with tabs drawn on this machine", f"{statistics.median(drawn):,.0f}", _rates(drawn)),
-            ("ratio", f"{statistics.median(drawn_ratios):.3f}", ", ".join(f"{each:.3f}" for each in drawn_ratios)),
+            ("ratio of the medians", f"{drawn_ratio:.3f}", ""),
         ],
     )
 
