@@ -50,9 +50,11 @@ from tasks.services import service  # noqa: E402
 from tests import chromium  # noqa: E402
 from tests.browser import browser, summary  # noqa: E402
 from tests.cluster_users import cluster_root, cluster_template, data_dir, join, used_dir  # noqa: E402
+from tests.payment_jobs import localstripe, stripe  # noqa: E402
 from tests.running import Rows  # noqa: E402
 
 assert browser  # a fixture for every module
+assert localstripe and stripe  # those of the payments
 assert cluster_root and cluster_template and data_dir and used_dir and join  # those of the embedded PostgreSQL
 chromium.begin()
 apply_prefect_settings()

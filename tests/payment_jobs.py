@@ -1,13 +1,32 @@
-"""Attempts of `process_payment` and the payment's row, for the tests of payments."""
+"""Attempts of `process_payment`, the payment's row and a Stripe to charge at, for the tests of payments."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
-from crm_rows import rows
+import pytest
+from crm_rows import add_customer, rows
+from stripe_server import KEY, StripeProxy, StripeServer, stripe_server
 
 from models import registry
+
+
+@pytest.fixture(scope="module")
+def localstripe() -> Iterator[StripeServer]:
+    with stripe_server() as running:
+        yield running
+
+
+@pytest.fixture
+def stripe(localstripe: StripeServer, database: str, configure: Any) -> Iterator[StripeProxy]:
+    """An empty Stripe behind a proxy, as the settings name it, and a customer."""
+    localstripe.forget()
+    add_customer()
+    with StripeProxy(localstripe) as proxy:
+        configure(STRIPE_API_KEY=KEY, STRIPE_API_BASE=proxy.url)
+        yield proxy
 
 
 def values(card: str, **payload: Any) -> dict[str, Any]:

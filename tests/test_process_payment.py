@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from crm_rows import add_customer, execute, rows
 from payment_jobs import payment, run
-from stripe_server import ASKS, DECLINED, KEY, Answer, StripeProxy, StripeServer, stripe_server
+from stripe_server import ASKS, DECLINED, Answer, StripeProxy
 
 from tasks import PermanentError, Snooze
 from tasks.services.stripe_payments import CardDeclinedError, StripeDownError
 
 pytestmark = pytest.mark.usefixtures("database")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[StripeServer]:
-    with stripe_server() as running:
-        yield running
-
-
-@pytest.fixture
-def stripe(server: StripeServer, database: str, configure: Any) -> Iterator[StripeProxy]:
-    """An empty Stripe behind a proxy, as the settings name it, and a customer."""
-    server.forget()
-    add_customer()
-    with StripeProxy(server) as proxy:
-        configure(STRIPE_API_KEY=KEY, STRIPE_API_BASE=proxy.url)
-        yield proxy
 
 
 def test_an_invoice_is_charged_and_the_row_says_so(stripe: StripeProxy) -> None:

@@ -11,16 +11,15 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
 import pytest
-from crm_rows import add_customer, execute, rows
+from crm_rows import execute, rows
 from payment_jobs import job, payment, run, values
 from running import Process, Rows, ready, until, worker
-from stripe_server import DECLINED, KEY, VISA, Answer, Asked, Dropped, StripeProxy, StripeServer, stripe_server
+from stripe_server import DECLINED, KEY, VISA, Answer, Asked, Dropped, StripeProxy
 from support import insert
 
 from models import job_queue
@@ -34,22 +33,6 @@ from tasks.services import stripe_payments
 from tasks.services.stripe_payments import CardDeclinedError, StripeDownError
 
 pytestmark = pytest.mark.usefixtures("database")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[StripeServer]:
-    with stripe_server() as running:
-        yield running
-
-
-@pytest.fixture
-def stripe(server: StripeServer, database: str, configure: Any) -> Iterator[StripeProxy]:
-    """An empty Stripe behind a proxy, as the settings name it, and a customer."""
-    server.forget()
-    add_customer()
-    with StripeProxy(server) as proxy:
-        configure(STRIPE_API_KEY=KEY, STRIPE_API_BASE=proxy.url)
-        yield proxy
 
 
 def dropping(operation: str) -> Any:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from crm_rows import add_customer
 from payment_jobs import job, run
-from stripe_server import KEY, VISA, Answer, Asked, StripeProxy, StripeServer, stripe_server
+from stripe_server import KEY, VISA, Answer, Asked, StripeProxy
 
 from models.outcomes import Failure, fingerprint
 from tasks import PermanentError
@@ -18,22 +16,6 @@ from tasks.services.service import FAILURES_THAT_OPEN, ServiceHeld, forget_all
 from tasks.services.stripe_payments import CardDeclinedError, StripeBusyError, StripeDownError
 
 pytestmark = pytest.mark.usefixtures("database")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[StripeServer]:
-    with stripe_server() as running:
-        yield running
-
-
-@pytest.fixture
-def stripe(server: StripeServer, database: str, configure: Any) -> Iterator[StripeProxy]:
-    """An empty Stripe behind a proxy, as the settings name it, and a customer."""
-    server.forget()
-    add_customer()
-    with StripeProxy(server) as proxy:
-        configure(STRIPE_API_KEY=KEY, STRIPE_API_BASE=proxy.url)
-        yield proxy
 
 
 @pytest.mark.parametrize(

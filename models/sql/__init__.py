@@ -6,6 +6,9 @@ from functools import cache
 from importlib.resources import files
 from typing import LiteralString
 
+#: Files that are no statements, but parts of some.
+_SHARED: tuple[LiteralString, ...] = ("found_by_text", "next_lane")
+
 
 @cache
 def statement(name: str) -> LiteralString:
@@ -14,8 +17,10 @@ def statement(name: str) -> LiteralString:
 
 
 def with_shared(text: LiteralString) -> LiteralString:
-    """The statement with the shared conditions that its comments name: `/* found_by_text */`."""
-    return text.replace("/* found_by_text */", _read("found_by_text"))
+    """The statement with the shared parts that its comments name, such as `/* found_by_text */`."""
+    for name in _SHARED:
+        text = text.replace(f"/* {name} */", _read(name))
+    return text
 
 
 def _read(name: str) -> LiteralString:

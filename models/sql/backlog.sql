@@ -8,20 +8,7 @@ WITH RECURSIVE lane AS (
     UNION ALL
     SELECT following.job_type, following.priority
     FROM lane
-    CROSS JOIN LATERAL (
-        (
-            -- The same type's next priority, or else the next type's first.
-            SELECT job.job_type, job.priority FROM background_jobs AS job
-            WHERE job.status = 'pending' AND job.job_type = lane.job_type AND job.priority < lane.priority
-            ORDER BY job.job_type, job.priority DESC, job.scheduled_for LIMIT 1
-        )
-        UNION ALL
-        (
-            SELECT job.job_type, job.priority FROM background_jobs AS job
-            WHERE job.status = 'pending' AND job.job_type > lane.job_type
-            ORDER BY job.job_type, job.priority DESC, job.scheduled_for LIMIT 1
-        )
-        LIMIT 1
+    CROSS JOIN LATERAL (/* next_lane */
     ) AS following
 )
 SELECT

@@ -49,19 +49,7 @@ lane AS (
     UNION ALL
     SELECT following.job_type, following.priority
     FROM lane
-    CROSS JOIN LATERAL (
-        (
-            SELECT job.job_type, job.priority FROM background_jobs AS job
-            WHERE job.status = 'pending' AND job.job_type = lane.job_type AND job.priority < lane.priority
-            ORDER BY job.job_type, job.priority DESC, job.scheduled_for LIMIT 1
-        )
-        UNION ALL
-        (
-            SELECT job.job_type, job.priority FROM background_jobs AS job
-            WHERE job.status = 'pending' AND job.job_type > lane.job_type
-            ORDER BY job.job_type, job.priority DESC, job.scheduled_for LIMIT 1
-        )
-        LIMIT 1
+    CROSS JOIN LATERAL (/* next_lane */
     ) AS following
 ),
 share AS (
