@@ -54,8 +54,8 @@ _PLAIN_ERRORS = (
 def add(
     job_type: str,
     /,
-    *,
     payload: str = "{}",
+    *,
     priority: int = 5,
     max_retries: int | None = None,
     scheduled_for: datetime | None = None,

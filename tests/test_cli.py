@@ -58,6 +58,12 @@ def test_every_command_has_a_help_of_its_own(jobs: Jobs, command: str) -> None:
     assert command in jobs.out
 
 
+def test_the_payload_may_stand_behind_the_type(jobs: Jobs) -> None:
+    assert jobs("add", "cleanup_old_data", '{"days": 31}', "--json") == 0
+    found = lookup.find_job(jobs.json["id"])
+    assert found is not None and found.payload["days"] == 31
+
+
 def test_a_job_is_added_shown_cancelled_and_retried(jobs: Jobs) -> None:
     assert jobs("add", "cleanup_old_data", "--payload", '{"days": 30}', "--priority", "7", "--json") == 0
     job_id = jobs.json["id"]
