@@ -119,6 +119,15 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     settings.cache_clear()
 
 
+@pytest.fixture
+def nothing_cached(configure: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dashboard that shows no answer of an earlier test, and finds no Prefect, whatever runs on this machine."""
+    from dashboard import answers
+
+    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{_free_port()}/api")
+    answers.forget()
+
+
 @pytest.fixture(scope="session")
 def prefect_api() -> Iterator[str]:
     """The API URL of a Prefect server of this test run."""
