@@ -37,6 +37,7 @@ os.environ |= {
     "DO_NOT_TRACK": "1",
 }
 
+import hypothesis  # noqa: E402
 import psycopg  # noqa: E402
 import pytest  # noqa: E402
 
@@ -58,6 +59,10 @@ assert localstripe and stripe  # those of the payments
 assert cluster_root and cluster_template and data_dir and used_dir and join  # those of the embedded PostgreSQL
 chromium.begin()
 apply_prefect_settings()
+# A shared machine is slow at times, and a database is no pure function. Loaded here, so that it holds for every file:
+# without it an example has 0.2 s.
+hypothesis.settings.register_profile("queue", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("queue")
 
 Settings = Callable[..., None]
 

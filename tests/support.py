@@ -8,16 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import hypothesis
 from pydantic import BaseModel, ConfigDict
 
 from models import database, registry
 from models.claims import Claim, ClaimedJob, Claimer
 from models.outcomes import Ending, Failure, Outcome, record
-
-# A shared machine is slow at times, and a database is no pure function.
-hypothesis.settings.register_profile("queue", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
-hypothesis.settings.load_profile("queue")
 
 Result = TypeVar("Result")
 
