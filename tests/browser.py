@@ -12,7 +12,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_playwright
 
 from tests.chromium import Found, chromium, reported
-from tests.running import Process, process, until, unused_port
+from tests.ports import unused_port
+from tests.running import Process, process, until
 
 #: Nothing of its own over the network, nothing that needs a GPU or a user's name space.
 ARGUMENTS = [

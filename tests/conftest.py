@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from tests.ports import unused_port
+
 _HOME = Path(tempfile.mkdtemp(prefix="dirtfree-tests-"))
 _HOME.chmod(0o755)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 # Before anything imports Prefect or reads the settings: nothing of the machine's own is used or touched.
@@ -30,7 +25,7 @@ for _name in ("SMTP_URL", "NOTIFY_URLS", "SMS_URL", "COMPANY_TIME_ZONE", "QUIET_
 os.environ |= {
     "JOB_QUEUE_DATA_DIR": str(_HOME / "data"),
     "PREFECT_HOME": str(_HOME / "prefect"),
-    "PREFECT_API_URL": f"http://127.0.0.1:{_free_port()}/api",
+    "PREFECT_API_URL": f"http://127.0.0.1:{unused_port()}/api",
     # A stray task call must not start a server of its own.
     "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
     "PREFECT_LOGGING_LEVEL": "WARNING",
@@ -129,7 +124,7 @@ def nothing_cached(configure: Settings, monkeypatch: pytest.MonkeyPatch) -> None
     """A dashboard that shows no answer of an earlier test, and finds no Prefect, whatever runs on this machine."""
     from dashboard import answers
 
-    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{_free_port()}/api")
+    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{unused_port()}/api")
     answers.forget()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from typing import Any, Self
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+from tests.ports import unused_port
 
 #: What a hook may answer to a command: a reply line, or None for the usual one. It may be `async def`.
 Answer = Callable[[Envelope], str | None | Awaitable[str | None]]
@@ -51,7 +52,7 @@ class MailServer:
         self.on_recipient: Answer = lambda envelope: None
         self.on_content: Answer = lambda envelope: None
         self.on_accepted: Callable[[], None] = lambda: None
-        self.port = free_port()
+        self.port = unused_port()
         self._login = login
         self._options = {"ssl_context": tls, **options}
         if login is not None:
@@ -132,9 +133,3 @@ class MailServer:
 async def _answer(hook: Answer, envelope: Envelope) -> str | None:
     answer = hook(envelope)
     return await answer if inspect.isawaitable(answer) else answer
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -36,13 +36,6 @@ def until(
     return result
 
 
-def unused_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Rows:
     """Looks at a database through a connection of its own, so that a look never waits for the worker's pool."""
 

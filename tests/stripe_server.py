@@ -19,7 +19,9 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from running import Process, until, unused_port
+from running import Process, until
+
+from tests.ports import unused_port
 
 KEY = "sk_test_localstripe12345"
 #: Runs localstripe on loopback only, and without its file in the machine's temporary folder.

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from api_server import OPERATOR, TOKENS, client, serving
-from running import process, until, unused_port
+from running import process, until
 from support import job_type, known, query, value
 
 from dashboard.api.jobs import BATCH_LIMIT_BYTES
 from dashboard.api.routing import BODY_LIMIT_BYTES
 from models.door import PAYLOAD_LIMIT_BYTES
+from tests.ports import unused_port
 
 pytestmark = pytest.mark.usefixtures("tokens")
 JSON = {"Content-Type": "application/json"}

@@ -14,7 +14,8 @@ from playwright.sync_api import Browser, expect
 
 from tests.browser import settled
 from tests.identity_provider import CLIENT, SECRET, IdentityProvider, identity_provider
-from tests.running import Process, process, until, unused_port
+from tests.ports import unused_port
+from tests.running import Process, process, until
 from tests.support import insert
 
 pytestmark = pytest.mark.usefixtures("database")

@@ -15,7 +15,8 @@ import pytest
 
 from models import job_queue
 from models.settings import settings
-from tests.running import Process, Rows, process, ready, until, unused_port
+from tests.ports import unused_port
+from tests.running import Process, Rows, process, ready, until
 
 #: The promise is two minutes; SLOW_TESTS=1 takes them.
 OUTAGE_SECONDS = 120 if os.environ.get("SLOW_TESTS") else 40

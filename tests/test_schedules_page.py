@@ -14,7 +14,8 @@ from dashboard.components import schedules
 from models import database as db
 from models.roles import Actor
 from tests.pages import click, open_page, texts
-from tests.running import until, unused_port
+from tests.ports import unused_port
+from tests.running import until
 
 pytestmark = pytest.mark.usefixtures("database")
 CRON = {"schedule": {"cron": "0 3 * * *", "timezone": "UTC"}, "active": True}

@@ -23,7 +23,8 @@ from tasks import PermanentError, Snooze
 from tasks.context import CurrentJob, running_job
 from tasks.services.notify import AT_ONCE, SEVERITIES, NotifyDownError, NotifyRefusedError, hand_over, place_of
 from tasks.services.staff import PartlyToldError
-from tests.running import until, unused_port
+from tests.ports import unused_port
+from tests.running import until
 from tests.support import job as row_of
 
 SECRET = "hunter2"

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 from aiosmtplib import SMTP
-from mail_server import MailServer, free_port
+from mail_server import MailServer
 
 from models.smtp_url import smtp_server
 from tasks import PermanentError
 from tasks.services import smtp
 from tasks.services.smtp import SmtpError, SmtpPool, SmtpRefusedError
+from tests.ports import unused_port
 
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
 
@@ -293,6 +294,6 @@ def test_a_server_that_quotes_the_password_is_not_repeated() -> None:
 
 
 def test_nobody_listening_is_said_so() -> None:
-    port = free_port()
+    port = unused_port()
     with pytest.raises(SmtpError, match=f"SMTP server 127.0.0.1:{port}: connection failed: .*"):
         send_to(f"smtp://127.0.0.1:{port}")
