@@ -78,6 +78,7 @@ def migrated(cluster: str) -> Iterator[str]:
     """A migrated database, as this process's and its children's DATABASE_URL."""
     os.environ["DATABASE_URL"] = cluster
     settings.cache_clear()
+    database.dispose()  # should an earlier test have reached for another one
     ensure_schema(cluster, upgrade=True)
     yield cluster
     database.dispose()
