@@ -18,6 +18,8 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from tests.ports import unused_port
 
+#: A start takes milliseconds here, and much more while others use the machine.
+PATIENCE = 60.0
 #: What a hook may answer to a command: a reply line, or None for the usual one. It may be `async def`.
 Answer = Callable[[Envelope], str | None | Awaitable[str | None]]
 
@@ -69,7 +71,9 @@ class MailServer:
                 server._open.append(super().factory())  # type: ignore[no-untyped-call]
                 return server._open[-1]
 
-        self._controller = _Controller(self, hostname="127.0.0.1", port=self.port, **self._options)
+        self._controller = _Controller(
+            self, hostname="127.0.0.1", port=self.port, ready_timeout=PATIENCE, **self._options
+        )
         self._controller.start()
         # The controller makes sure of itself by connecting.
         self.connections = 0
@@ -91,7 +95,7 @@ class MailServer:
                     smtp.transport.close()
             self._open.clear()
 
-        asyncio.run_coroutine_threadsafe(close(), self._controller.loop).result(10)
+        asyncio.run_coroutine_threadsafe(close(), self._controller.loop).result(PATIENCE)
 
     def url(self, options: str = "", user: str = "", scheme: str = "smtp") -> str:
         return f"{scheme}://{user}127.0.0.1:{self.port}{options}"

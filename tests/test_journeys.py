@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, expect
 from models import operations
 from models.passwords import password_hash
 from models.roles import Actor
-from tests.browser import NARROW, PATIENCE_MS, WIDE, Dashboard, dashboard, flawless, settled, visit
+from tests.browser import NARROW, WIDE, Dashboard, dashboard, flawless, settled, visit
 from tests.running import Process, Rows, ready, until, worker
 
 PAGES = ("", "active", "queue", "failed", "history", "job", "schedules", "store")
@@ -40,8 +40,6 @@ CanvasRenderingContext2D.prototype.fillText = function (text, x, y, ...rest) {
     return fill.call(this, text, x, y, ...rest)
 }
 """
-
-expect.set_options(timeout=PATIENCE_MS)
 
 
 @dataclass
