@@ -33,7 +33,7 @@ def measure() -> None:
     configure(concurrency=3, batch_size=50)
     ideal = MAILS * SERVER_SECONDS / DEFAULT_CONNECTIONS
     rows = []
-    with _mail_server() as url:
+    with mail_server() as url:
         _send_to(url)
         _customers()
         for number in range(ROUNDS):
@@ -77,17 +77,22 @@ def _customers() -> None:
 
 
 class _Slow:
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
     async def handle_DATA(self, server: object, session: object, envelope: Envelope) -> str:
-        await asyncio.sleep(SERVER_SECONDS)
+        await asyncio.sleep(self._seconds)
         return "250 OK"
 
 
 @contextmanager
-def _mail_server() -> Iterator[str]:
-    """A server in a process of its own, so that it takes nothing of the worker's."""
+def mail_server(seconds: float = SERVER_SECONDS) -> Iterator[str]:
+    """A server that takes so long for a mail, in a process of its own, so that it takes nothing of the worker's."""
     port = free_port(4230)
     child = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.mails", str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-m", "benchmarks.mails", str(port), str(seconds)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     try:
         assert child.stdout is not None
@@ -100,8 +105,8 @@ def _mail_server() -> Iterator[str]:
         child.wait(10)
 
 
-def _serve(port: int) -> None:
-    controller = Controller(_Slow(), hostname="127.0.0.1", port=port)
+def _serve(port: int, seconds: float) -> None:
+    controller = Controller(_Slow(seconds), hostname="127.0.0.1", port=port)
     controller.start()
     print("ready", flush=True)
     sys.stdin.read()
@@ -109,4 +114,4 @@ def _serve(port: int) -> None:
 
 
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]))
+    _serve(int(sys.argv[1]), float(sys.argv[2]))
