@@ -50,6 +50,9 @@ FROM background_jobs WHERE status = 'failed' LIMIT 10000;
 INSERT INTO workers (worker_id, host, pid, job_types)
 SELECT 'worker-' || n, 'here', n, '{}' FROM generate_series(0, 1) AS n;
 INSERT INTO job_types (job_type) SELECT 'type_' || n FROM generate_series(0, 9) AS n;
+INSERT INTO audit_log (at, who, action, target, detail)
+SELECT now() - interval '90 days', 'a script', 'set_limits', 'type_3', '{"was": {"max_running": 1}, "max_running": 2}'
+FROM generate_series(1, 2000) AS n;
 INSERT INTO audit_log (who, action, target) SELECT 'ann', 'retry', 'job ' || n FROM generate_series(1, 10000) AS n;
 """
 

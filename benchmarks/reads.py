@@ -85,6 +85,7 @@ def reads(now: datetime) -> dict[str, Callable[[], object]]:
         "newest_jobs, cancelled": lambda: lookup.newest_jobs(status="cancelled"),
         "audit": listing.audit,
         "audit_of": lambda: listing.audit_of("job 77"),
+        "audit_of a type, long ago": lambda: listing.audit_of("type_3", 5),
         "payments in doubt": payments_in_doubt.payments_in_doubt,
         "store health": store_health.health,
     }

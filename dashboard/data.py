@@ -306,8 +306,8 @@ def failures(job_id: str) -> list[dict[str, Any]]:
 
 
 @st.cache_data(ttl=TICK, show_spinner=False, max_entries=200)
-def audit_of(target: str) -> pd.DataFrame:
-    return listing.audit_of(target)
+def audit_of(target: str, limit: int = 100) -> pd.DataFrame:
+    return listing.audit_of(target, limit)
 
 
 @st.cache_data(ttl=TICK, show_spinner=False, max_entries=20)

@@ -228,7 +228,7 @@ def _limits_in_words(limits: dict[str, Any]) -> str:
     if running is not None:
         words.append(f"at most {running:,} running")
     if starts is not None:
-        words.append(f"at most {starts:,g} started a second")
+        words.append(f"at most {starts:,.10g} started a second")
     return " and ".join(words) or "no limits"
 
 

@@ -55,6 +55,11 @@ def failed_job(database: str) -> str:
         job_id, SHORT, SHORT, LONG, LONG, SHORT, SHORT, ")" + SHORT, SHORT,
     )  # fmt: skip
     support.query("INSERT INTO audit_log (who, action, target) VALUES (%s, %s, %s)", SHORT, SHORT, job_id)
+    limits = json.dumps({"was": {"max_running": EVIL}, "max_running": LONG, "starts_per_second": [SHORT]})
+    for action in (SHORT, "set_limits"):
+        support.query(
+            "INSERT INTO audit_log (who, action, target, detail) VALUES (%s, %s, %s, %s)", SHORT, action, SHORT, limits
+        )
     return job_id
 
 

@@ -89,8 +89,8 @@ def test_every_read_goes_along_indexes_and_looks_at_a_bounded_number_of_rows(nam
     [
         ("page", 1_000), ("page of failed", 1_000), ("page of a group", 1_000), ("page of cancelled", 4_000),
         ("page of an old day", 1_000), ("next_scheduled", 100), ("oldest_pending", 10), ("workers", 200),
-        ("audit", 50), ("audit_of", 50), ("series, an hour", 2_000), ("ages", 1_000), ("drain_time", 5_000),
-        ("payments in doubt", 3_000),
+        ("audit", 50), ("audit_of", 50), ("audit_of a type, long ago", 50), ("series, an hour", 2_000), ("ages", 1_000),
+        ("drain_time", 5_000), ("payments in doubt", 3_000),
         ("running of one type", 300), ("backlog_series, an hour", 200), ("backlog_series, a month", 5_000),
         ("backlog_at, a day ago", 50), ("backlog_at, a month ago", 50),
     ],

@@ -14,7 +14,7 @@ def now() -> None:
         schedules.unreachable()
     shell.panel(None, schedules.deployments, data.deployments)
     if found.value is not None and len(found.value):
-        shell.panel("What people did to them", schedules.audit, data.audit_of_each, tuple(found.value["name"]))
+        shell.panel("What people did to them", schedules.done, data.audit_of_each, tuple(found.value["name"]))
 
 
 shell.live(now, least=state.PREFECT_SECONDS)

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import answers, data, state
-from dashboard.components import job_details, shell, viewer
+from dashboard.components import audit, job_details, shell, viewer
 from dashboard.text import code, count, duration, moment, payload_text, utc, visible
 from models import operations
 from models.adding import ADD
@@ -174,15 +174,7 @@ def _lines(events: list[tuple[datetime, str, str]]) -> None:
 
 
 def _audit(frame: pd.DataFrame) -> None:
-    if frame.empty:
-        st.caption("Nothing yet.")
-        return
-    zone = viewer.zone()
-    for row in frame.to_dict("records"):
-        st.markdown(
-            f":gray[{moment(row['at'], zone)}] {code(row['action'], 60)} by {code(row['who'], 60)}{_together(row)}",
-            help=utc(row["at"]),
-        )
+    audit.lines(frame, lambda row: f"{code(row['action'], 60)} by {code(row['who'], 60)}{_together(row)}")
 
 
 def _together(row: Mapping[Any, Any]) -> str:

@@ -11,12 +11,17 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import answers, data, state
-from dashboard.components import shell, viewer
+from dashboard.components import audit, shell, viewer
 from dashboard.text import NOTHING, about, clock, code, count, prose, utc, visible
 from models import operations
 
 PAUSE = "pause_type"
+#: Of what was done to a type: more would push the form for a new job off a phone.
+CHANGES = 5
 _CHOSEN = "job_type"
+_DONE = {"pause": "paused", "resume": "resumed"}
+#: The limits in the audit log, and as the table's columns name them.
+_LIMITS = {"max_running": "max running", "starts_per_second": "starts/s"}
 
 
 def states(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -79,11 +84,11 @@ def _reason(row: Mapping[str, Any], now: datetime | None) -> str:
 
 
 def _limit(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:,g}"
+    return NOTHING if value is None else f"{value:,.10g}"
 
 
 def switches(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Pause, resume and limits of one type."""
+    """Pause, resume and limits of one type, and who last changed them."""
     if not rows:
         return
     names = [row["job_type"] for row in rows]
@@ -138,6 +143,28 @@ def switches(rows: Sequence[Mapping[str, Any]]) -> None:
         )
         st.caption("Over all workers; empty: no limit. What runs already goes on.")
         st.form_submit_button("Set limits", on_click=_set_limits, args=(name,), disabled=not may, help=viewer.refusal())
+    shell.live(lambda: shell.panel("Last changes", _changes, data.audit_of, name, CHANGES))
+
+
+def _changes(frame: pd.DataFrame) -> None:
+    audit.lines(frame, lambda row: f"{change_words(row['action'], row['detail'])} by {code(row['who'], 60)}")
+
+
+def change_words(action: str, detail: Any) -> str:
+    """What was done to a job type: paused, resumed, max running no limit → 5."""
+    if action == "set_limits" and isinstance(detail, dict) and isinstance(was := detail.get("was"), dict):
+        changed = [name for name in _LIMITS if name in detail]
+        words = [f"{_LIMITS[name]} {_told(was.get(name))} → {_told(detail[name])}" for name in changed]
+        return ", ".join(words) or code(action, 60)
+    return _DONE.get(action) or code(action, 60)
+
+
+def _told(value: object) -> str:
+    if value is None:
+        return "no limit"
+    if isinstance(value, int | float) and abs(value) <= operations.MOST_RUNNING:
+        return _limit(value)
+    return code(value, 30)  # by plain SQL the log may hold anything
 
 
 @st.dialog("Pause a job type", on_dismiss=state.close_dialog)

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import answers, data, prefect_api, state
-from dashboard.components import shell, viewer
+from dashboard.components import audit, shell, viewer
 from dashboard.text import ago, code, duration, moment, prose, utc
 from models.outside_actions import act_outside
 
@@ -28,17 +28,15 @@ def deployments(frame: pd.DataFrame) -> None:
         _card(row)
 
 
-def audit(frame: pd.DataFrame) -> None:
+def done(frame: pd.DataFrame) -> None:
     """What people did to the deployments."""
-    if frame.empty:
-        st.caption("Nothing yet.")
-        return
-    zone = viewer.zone()
-    for row in frame.to_dict("records"):
-        detail = row["detail"]
-        outcome = f", {code(detail['outcome'], 30)}" if isinstance(detail, dict) and detail.get("outcome") else ""
-        what = f"{code(row['action'], 60)} {code(row['target'], 100)} by {code(row['who'], 60)}{outcome}"
-        st.markdown(f":gray[{moment(row['at'], zone)}] {what}", help=utc(row["at"]))
+    audit.lines(frame, _done)
+
+
+def _done(row: Mapping[Any, Any]) -> str:
+    detail = row["detail"]
+    outcome = f", {code(detail['outcome'], 30)}" if isinstance(detail, dict) and detail.get("outcome") else ""
+    return f"{code(row['action'], 60)} {code(row['target'], 100)} by {code(row['who'], 60)}{outcome}"
 
 
 def unreachable() -> None:
