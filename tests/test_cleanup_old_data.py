@@ -143,15 +143,19 @@ def metrics() -> list[tuple[Any, ...]]:
     )
 
 
-OLD_HOUR = "date_trunc('hour', now() - interval '50 hours')"
+@pytest.fixture
+def old_hour() -> str:
+    """The hour of 50 hours ago, the same all the test long."""
+    ((hour,),) = rows("SELECT date_trunc('hour', now() - interval '50 hours')")
+    return f"timestamptz '{hour.isoformat()}'"
 
 
-def test_minutes_older_than_two_days_become_hours_with_nothing_lost() -> None:
+def test_minutes_older_than_two_days_become_hours_with_nothing_lost(old_hour: str) -> None:
     for minute in (0, 1, 59):
-        add_metric(f"{OLD_HOUR} + interval '{minute} minutes'", completed=10)
-    add_metric(f"{OLD_HOUR} + interval '60 minutes'")
-    add_metric(f"{OLD_HOUR}", job_type="b")
-    add_metric(f"{OLD_HOUR}", worker="other")
+        add_metric(f"{old_hour} + interval '{minute} minutes'", completed=10)
+    add_metric(f"{old_hour} + interval '60 minutes'")
+    add_metric(old_hour, job_type="b")
+    add_metric(old_hour, worker="other")
     add_metric("date_trunc('minute', now())")
 
     result = clean()
@@ -161,7 +165,7 @@ def test_minutes_older_than_two_days_become_hours_with_nothing_lost() -> None:
         (60, "a", "", 31), (60, "b", "", 1), (60, "a", "", 1), (1, "a", "w", 1),
     ]  # fmt: skip
     merged = rows(
-        f"SELECT bucket = {OLD_HOUR}, failed, retried, cancelled, lost, requeued, wait_seconds, run_seconds, wait, run,"
+        f"SELECT bucket = {old_hour}, failed, retried, cancelled, lost, requeued, wait_seconds, run_seconds, wait, run,"
         " snoozed, stage_micros FROM job_metrics WHERE completed = 31"
     )
     assert merged == [
@@ -170,10 +174,10 @@ def test_minutes_older_than_two_days_become_hours_with_nothing_lost() -> None:
     assert clean()["minutes_merged"] == 0
 
 
-def test_minutes_that_come_late_are_added_to_their_hour() -> None:
-    add_metric(OLD_HOUR, completed=1)
+def test_minutes_that_come_late_are_added_to_their_hour(old_hour: str) -> None:
+    add_metric(old_hour, completed=1)
     clean()
-    add_metric(f"{OLD_HOUR} + interval '5 minutes'", completed=2)
+    add_metric(f"{old_hour} + interval '5 minutes'", completed=2)
 
     clean()
 
@@ -200,9 +204,9 @@ def test_hours_and_audit_entries_are_kept_for_thirteen_months() -> None:
     assert len(rows("SELECT FROM audit_log")) == 1
 
 
-def test_totals_outlive_the_jobs() -> None:
+def test_totals_outlive_the_jobs(old_hour: str) -> None:
     add_jobs(3, status="completed", created="40 days", ended="40 days")
-    add_metric(OLD_HOUR, completed=3)
+    add_metric(old_hour, completed=3)
     before = job_queue.get_stats().completed
 
     clean()

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,14 +59,17 @@ def test_killed_between_the_yes_and_its_record_it_goes_out_once_more_and_no_more
     add_appointment("done", status="completed")
     job_id = job_queue.add_job(type=job_type, payload=payload)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    worker = subprocess.Popen([sys.executable, "-c", CODE, job_type], env=environment, cwd=ROOT)
+    started = threading.Event()
 
     def kill(asked: Asked | None = None) -> Answer:
+        started.wait()
         os.kill(worker.pid, signal.SIGKILL)
         return Answer()
 
     mails.on_accepted, web.answer = kill, kill
-    assert worker.wait(60) == -signal.SIGKILL
+    worker = subprocess.Popen([sys.executable, "-c", CODE, job_type], env=environment, cwd=ROOT)
+    started.set()
+    assert worker.wait(120) == -signal.SIGKILL
     assert row_of(job_id)["status"] == "processing"
 
     mails.on_accepted, web.answer = lambda: None, lambda asked: Answer()

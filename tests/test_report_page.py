@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Request
 from report_rows import a_hostile_crm, a_hostile_job_history
 
 from models import registry
-from tests.browser import NARROW, WIDE
+from tests.browser import NARROW, PATIENCE_MS, WIDE
 
 FIGURES = ["jobs", "pipeline_by_age", "pipeline_by_stage", "revenue", "revenue_by_tier", "run_time"]
 
@@ -40,6 +40,7 @@ def test_the_page_draws_every_figure_and_asks_nobody_for_anything(
         complaints.append(message.text)
 
     context = browser.new_context(viewport=size, color_scheme="dark" if dark else "light")
+    context.set_default_timeout(PATIENCE_MS)
     context.on("request", note)
     page = context.new_page()
     page.on("console", hear)

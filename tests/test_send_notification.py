@@ -21,13 +21,23 @@ from models.apprise_urls import apprise_urls, phone_template
 from models.settings import SettingsError, settings
 from tasks import PermanentError, Snooze
 from tasks.context import CurrentJob, running_job
-from tasks.services.notify import AT_ONCE, SEVERITIES, NotifyDownError, NotifyRefusedError, hand_over, place_of
+from tasks.services.notify import (
+    ANSWER_SECONDS,
+    AT_ONCE,
+    SEVERITIES,
+    NotifyDownError,
+    NotifyRefusedError,
+    hand_over,
+    place_of,
+)
 from tasks.services.staff import PartlyToldError
 from tests.ports import unused_port
 from tests.running import until
 from tests.support import job as row_of
 
 SECRET = "hunter2"
+#: Apprise waits 4 s for an answer unless it is asked for more, and some answers here wait for others.
+PATIENT = f"rto={ANSWER_SECONDS:g}&cto={ANSWER_SECONDS:g}"
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +54,9 @@ def web() -> Iterator[HttpServer]:
 @pytest.fixture
 def places(web: HttpServer, configure: Any) -> None:
     """Three places, /one, /two and /three, of which each URL has a secret."""
-    urls = [f"json://user:{SECRET}@{web.host}/{name}/{SECRET}?+X-Key={SECRET}" for name in ("one", "two", "three")]
+    urls = [
+        f"json://user:{SECRET}@{web.host}/{name}/{SECRET}?+X-Key={SECRET}&{PATIENT}" for name in ("one", "two", "three")
+    ]
     configure(NOTIFY_URLS=", ".join(urls))
 
 
@@ -326,14 +338,11 @@ def test_a_wrong_setting_is_named_and_no_secret_shown(name: str, value: str, mes
 
 def test_places_are_told_at_once(web: HttpServer, configure: Any) -> None:
     """None of three answers before all have been asked."""
-    configure(NOTIFY_URLS=",".join(f"json://{web.host}/{number}" for number in range(3)))
+    configure(NOTIFY_URLS=",".join(f"json://{web.host}/{number}?{PATIENT}" for number in range(3)))
 
     def wait_for_all(asked: Asked) -> Answer:
-        for _ in range(200):
-            if len(web.asked) == 3:
-                return Answer()
-            web.over.wait(0.02)
-        return Answer(503)
+        until(lambda: len(web.asked) == 3, what="the other questions")
+        return Answer()
 
     web.answer = wait_for_all
     assert run() == {"places": 3, "already": 0}

@@ -131,8 +131,12 @@ def test_a_worker_that_died_waiting_is_not_notified(heard: Heard) -> None:
     insert()
     assert heard() == 0
 
-    worker_row("alive", waiting=True, beat_age=29)
-    insert()
+    with databases.transaction() as connection:  # at one time: a second later the worker would be dead too
+        connection.execute(
+            "INSERT INTO workers (worker_id, host, pid, job_types, waiting, beat_at)"
+            " VALUES ('alive', 'here', 1, '{note}', true, now() - interval '29 seconds')"
+        )
+        connection.execute("INSERT INTO background_jobs (job_type) VALUES ('note')")
     assert heard() == 1
 
 
