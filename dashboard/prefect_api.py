@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
+import time
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +19,8 @@ import pandas as pd
 LOCAL_API = "http://127.0.0.1:4200/api"
 #: A page waits this long for Prefect at most, for each question.
 TIMEOUT = httpx.Timeout(3.0, connect=1.0)
+#: Prefect says 503 while its SQLite is busy, having done nothing, and wants to be asked again; after these seconds.
+BUSY_SECONDS = (0.1, 0.3, 0.6)
 #: More deployments than this are looked at in Prefect's own UI.
 MOST_DEPLOYMENTS = 50
 _ENDED = ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"]
@@ -141,6 +144,11 @@ def _client() -> httpx.Client:
 
 def _post(client: httpx.Client, path: str, body: dict[str, Any] | None) -> Any:
     answer = client.post(path, json=body)
+    for seconds in BUSY_SECONDS:
+        if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+            break
+        time.sleep(seconds)
+        answer = client.post(path, json=body)
     if answer.is_error:
         kind = PrefectRefusedError if answer.is_client_error else PrefectError
         raise kind(f"expected Prefect's API to do {path}, got {answer.status_code}: {_detail(answer)}")

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from http_server import Answer, HttpServer
 from support import query
 
 from dashboard import access, answers, prefect_api
@@ -31,16 +32,16 @@ def _paused(deployment: str) -> bool:
     return bool(found.loc[found["id"] == deployment, "paused"].item())
 
 
-def _made(client: httpx.Client, path: str, body: dict[str, Any]) -> dict[str, Any]:
+def _asked(client: httpx.Client, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
     """Prefect says 503 while its SQLite is busy, and wants to be asked again."""
     given: list[httpx.Response] = []
 
     def asked() -> bool:
-        given.append(client.post(path, json=body))
+        given.append(client.request(method, path, json=body))
         return given[-1].status_code != httpx.codes.SERVICE_UNAVAILABLE
 
     until(asked, what=f"Prefect's answer to {path}")
-    return dict(given[-1].raise_for_status().json())
+    return given[-1].raise_for_status()
 
 
 @pytest.fixture
@@ -50,16 +51,17 @@ def ann(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def deployment(prefect_api: str) -> Iterator[str]:
-    """A deployment with a schedule: its id."""
-    with httpx.Client(base_url=prefect_api, timeout=30) as client:
-        flow = _made(client, "/flows/", {"name": "tidy-up"})
+def deployment(prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A deployment with a schedule: its id. The page has the patience of a machine that is busy with other tests."""
+    monkeypatch.setattr("dashboard.prefect_api.TIMEOUT", httpx.Timeout(60))
+    with httpx.Client(base_url=prefect_api, timeout=60) as client:
+        flow = _asked(client, "POST", "/flows/", {"name": "tidy-up"}).json()
         body = {"name": "nightly", "flow_id": flow["id"], "schedules": [CRON], "description": ":red[tidies] up"}
-        made = _made(client, "/deployments/", body)
+        made = _asked(client, "POST", "/deployments/", body).json()
         answers.forget()
         yield made["id"]
-        client.delete(f"/deployments/{made['id']}")
-        client.delete(f"/flows/{flow['id']}")
+        # The flow's deployments, if one is left, go with it.
+        _asked(client, "DELETE", f"/flows/{flow['id']}")
     answers.forget()
 
 
@@ -81,8 +83,8 @@ def test_a_deployment_is_run_now_paused_and_resumed_and_the_log_says_by_whom(dep
         ("ann", f"{action}_deployment", "tidy-up/nightly", "accepted") for action in ("run", "pause", "resume")
     ]
     ((of, run),) = query("SELECT detail->>'deployment_id', detail->>'flow_run_id' FROM audit_log WHERE action ~ '^run'")
-    with httpx.Client(base_url=prefect_api.api_url(), timeout=30) as client:
-        assert client.get(f"/flow_runs/{run}").raise_for_status().json()["deployment_id"] == of == deployment
+    with httpx.Client(base_url=prefect_api.api_url(), timeout=60) as client:
+        assert _asked(client, "GET", f"/flow_runs/{run}").json()["deployment_id"] == of == deployment
     assert "`pause_deployment` `tidy-up/nightly` by `ann`, `accepted`" in texts(page)
 
 
@@ -91,8 +93,8 @@ def test_what_prefect_refuses_and_what_it_leaves_open_is_told_apart_in_the_log(
 ) -> None:
     page = open_page("schedules")
     click(page, f"run_{deployment}")
-    with httpx.Client(base_url=prefect_api.api_url(), timeout=30) as client:
-        client.delete(f"/deployments/{deployment}").raise_for_status()
+    with httpx.Client(base_url=prefect_api.api_url(), timeout=60) as client:
+        _asked(client, "DELETE", f"/deployments/{deployment}")
     click(page, "run_yes")
     monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{unused_port()}/api")
     with pytest.raises(httpx.HTTPError):
@@ -126,3 +128,14 @@ def test_where_the_log_cannot_be_written_prefect_is_asked_nothing(
             connection.execute("ALTER TABLE audit_log DROP CONSTRAINT full_disk")
     assert "not done" in texts(page)
     assert not _paused(deployment)
+
+
+def test_a_prefect_that_is_busy_for_a_moment_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = iter([503, 503])
+    with HttpServer(lambda asked: Answer(next(busy, 204))) as prefect:
+        monkeypatch.setenv("PREFECT_API_URL", f"{prefect.url}/api")
+        prefect_api.set_paused("nightly", True)
+        assert prefect.paths == ["/api/deployments/nightly/pause_deployment"] * 3
+        prefect.answer = lambda asked: Answer(503)
+        with pytest.raises(prefect_api.PrefectError, match="got 503"):
+            prefect_api.set_paused("nightly", True)
