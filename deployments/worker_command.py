@@ -57,6 +57,8 @@ def run_worker(types: tuple[str, ...] = (), *, minutes: float = SHIFT_MINUTES) -
     logger.info("stopping: running jobs have %g s to end", grace)
     released = shifts.stop(grace)
     logger.info("stopped; %d unfinished jobs went back to the queue", released)
+    if not shifts.noted:
+        logger.warning("Prefect has not noted the end of this worker's flow runs in time: there they go on running")
     # Prefect that did not note the end of a flow run takes no events either.
     _last_words(min(LAST_WORDS_SECONDS if shifts.noted else UNHEARD_SECONDS, gone_by - time.monotonic()))
     os._exit(exit_code)

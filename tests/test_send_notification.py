@@ -30,7 +30,7 @@ from tasks.services.notify import (
     hand_over,
     place_of,
 )
-from tasks.services.staff import PartlyToldError
+from tasks.services.staff import PartlyToldError, notify
 from tests.ports import unused_port
 from tests.running import until
 from tests.support import job as row_of
@@ -233,6 +233,13 @@ def test_without_places_the_setting_is_named() -> None:
         run()
 
 
+@pytest.fixture
+def held_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A breaker that opens stays open to the end of the test, however slow the machine."""
+    monkeypatch.setattr(notify, "_first_hold", 60.0)
+
+
+@pytest.mark.usefixtures("held_for_long")
 def test_when_no_place_answers_the_type_is_held_and_no_attempt_is_spent(web: HttpServer, configure: Any) -> None:
     configure(NOTIFY_URLS=f"json://{web.host}/one")
     web.answer = lambda asked: Answer(500)
@@ -246,6 +253,7 @@ def test_when_no_place_answers_the_type_is_held_and_no_attempt_is_spent(web: Htt
     assert sum(spent) == 5 and {row_of(job_id)["status"] for job_id in jobs} == {"pending"}
 
 
+@pytest.mark.usefixtures("held_for_long")
 def test_a_service_that_hangs_is_asked_a_few_times_at_once_and_then_left_alone(
     web: HttpServer, configure: Any
 ) -> None:
