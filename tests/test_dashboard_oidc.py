@@ -70,7 +70,7 @@ def test_the_provider_signs_people_in_and_the_lists_let_them_in_or_not() -> None
                 page = client.get("/failed")
                 assert (page.status_code, text in page.text.lower()) == (status, True), claims
                 assert client.get("/_stcore/host-config").status_code == status
-        with httpx.Client(base_url=url) as nobody:
+        with httpx.Client(base_url=url, timeout=30) as nobody:
             assert nobody.get("/_stcore/host-config").status_code == 401
         for secret in (SECRET, "code-", "state=", "provider="):
             assert secret not in child.output, child.output

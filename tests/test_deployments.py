@@ -34,13 +34,26 @@ def _prefect(*arguments: str) -> str:
     return done.stdout
 
 
+def _filtered(api: str, what: str, chosen: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Prefect's answer; it says 503 while its SQLite is busy, and wants to be asked again."""
+    given: list[httpx.Response] = []
+
+    def answered() -> bool:
+        given.append(httpx.post(f"{api}/{what}/filter", json=chosen or {}, timeout=60))
+        return given[-1].status_code != httpx.codes.SERVICE_UNAVAILABLE
+
+    until(answered, what="Prefect's answer")
+    found: list[dict[str, Any]] = given[-1].raise_for_status().json()
+    return found
+
+
 @pytest.fixture(scope="module")
 def deployed(prefect_api: str) -> dict[str, dict[str, Any]]:
     """The deployments by name, after the README's commands."""
     _prefect("work-pool", "create", "process-pool", "--type", "process", "--overwrite")
     _prefect("deploy", "--all", "--no-prompt")
-    flows = {flow["id"]: flow["name"] for flow in httpx.post(f"{prefect_api}/flows/filter", json={}).json()}
-    found = httpx.post(f"{prefect_api}/deployments/filter", json={}).json()
+    flows = {flow["id"]: flow["name"] for flow in _filtered(prefect_api, "flows")}
+    found = _filtered(prefect_api, "deployments")
     return {f"{flows[deployment['flow_id']]}/{deployment['name']}": deployment for deployment in found}
 
 
@@ -69,16 +82,15 @@ def test_cron_runs_appear_on_their_own(deployed: dict[str, dict[str, Any]], pref
         assert [schedule["schedule"]["cron"] for schedule in deployed[name]["schedules"]] == [cron]
 
         def scheduled(deployment_id: str = deployed[name]["id"]) -> list[Any]:
-            chosen = {"deployments": {"id": {"any_": [deployment_id]}}}
-            runs: list[Any] = httpx.post(f"{prefect_api}/flow_runs/filter", json=chosen, timeout=10).json()
+            runs = _filtered(prefect_api, "flow_runs", {"deployments": {"id": {"any_": [deployment_id]}}})
             return [run for run in runs if run["auto_scheduled"]]
 
-        until(scheduled, seconds=90, what=f"a scheduled run of {name}", every=1.0)
+        until(scheduled, seconds=200, what=f"a scheduled run of {name}", every=1.0)
 
 
 def test_deploying_again_changes_nothing(deployed: dict[str, dict[str, Any]], prefect_api: str) -> None:
     _prefect("deploy", "--all", "--no-prompt")
-    again = {row["id"]: row["schedules"] for row in httpx.post(f"{prefect_api}/deployments/filter", json={}).json()}
+    again = {row["id"]: row["schedules"] for row in _filtered(prefect_api, "deployments")}
     assert {key: len(schedules) for key, schedules in again.items()} == {
         deployment["id"]: len(deployment["schedules"]) for deployment in deployed.values()
     }
@@ -88,5 +100,5 @@ def test_a_deployment_is_run_by_hand(deployed: dict[str, dict[str, Any]], prefec
     assert deployed
     assert "Created flow run" in _prefect("deployment", "run", "process-opportunities/hourly", "--param", "limit=5")
     chosen = {"deployments": {"id": {"any_": [deployed["process-opportunities/hourly"]["id"]]}}}
-    runs = httpx.post(f"{prefect_api}/flow_runs/filter", json=chosen, timeout=10).json()
+    runs = _filtered(prefect_api, "flow_runs", chosen)
     assert any(run["parameters"].get("limit") == 5 for run in runs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
@@ -34,7 +35,7 @@ def test_ids_sort_in_the_order_they_were_made() -> None:
 def test_ids_still_sort_when_the_clock_stands_still_or_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.time_ns()
     clock = iter([now, now, now, now - 3_600 * 10**9, now - 1, now])
-    monkeypatch.setattr(ids.time, "time_ns", lambda: next(clock))
+    monkeypatch.setattr(ids, "time", SimpleNamespace(time_ns=lambda: next(clock)))
 
     made = [ids.new_job_id() for _ in range(6)]
 

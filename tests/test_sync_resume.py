@@ -76,8 +76,9 @@ def sync(source: Any = "api") -> dict[str, Any]:
 
 
 def rescue() -> None:
+    """Puts the job of a killed worker back: at once, or when PostgreSQL has noticed the kill and let go of its row."""
     with database_module.connect() as connection:
-        assert rescue_lost_jobs(connection, lease=0) == 1
+        assert until(lambda: rescue_lost_jobs(connection, lease=0), what="the rescue") == 1
 
 
 def test_killed_between_two_pages_it_goes_on_with_the_next_one(api: CrmApi) -> None:
