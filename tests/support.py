@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -120,6 +121,13 @@ def finish(
 ) -> list[Outcome]:
     """Records one ending for all jobs of a claim; returns what was refused."""
     return record(worker, [outcome(claimed, ending, name=claim.job_type, **values) for claimed in claim.jobs])
+
+
+def on_one_day(seconds: float = 60.0) -> None:
+    """Waits for midnight (UTC) when it is nearer than that: what follows must not begin one day and end on the next."""
+    left = 86_400 - time.time() % 86_400
+    if left < seconds:
+        time.sleep(left + 0.1)
 
 
 def at_once(threads: int, work: Callable[[int], Result]) -> list[Result]:

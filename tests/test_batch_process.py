@@ -17,19 +17,21 @@ from tests.running import Rows
 
 
 class Gauge:
-    """Counts how many work at once."""
+    """Counts how many work at once; in threads they wait for so many, as nobody knows when a thread begins."""
 
-    def __init__(self) -> None:
+    def __init__(self, expected: int = 0) -> None:
         self.now = self.most = 0
-        self._lock = threading.Lock()
+        self._expected = expected
+        self._changed = threading.Condition()
 
     def enter(self) -> None:
-        with self._lock:
+        with self._changed:
             self.now += 1
             self.most = max(self.most, self.now)
+            self._changed.notify_all()
 
     def leave(self) -> None:
-        with self._lock:
+        with self._changed:
             self.now -= 1
 
     async def work(self, item: Any) -> Any:
@@ -40,7 +42,9 @@ class Gauge:
 
     def work_in_thread(self, item: Any) -> Any:
         self.enter()
-        time.sleep(0.02)
+        with self._changed:
+            self._changed.wait_for(lambda: self.most >= self._expected, 30)
+        time.sleep(0.02)  # for one too many to come
         self.leave()
         return item
 
@@ -48,7 +52,7 @@ class Gauge:
 @pytest.mark.parametrize("kind", ["work", "work_in_thread"])
 @pytest.mark.parametrize(("items", "batch_size", "at_once"), [(40, 10, 10), (3, 10, 3), (5, 1, 1)])
 def test_it_runs_batch_size_at_once_and_never_more(kind: str, items: int, batch_size: int, at_once: int) -> None:
-    gauge = Gauge()
+    gauge = Gauge(expected=at_once)
     outcomes = batch_process(range(items), getattr(gauge, kind), batch_size=batch_size)
     assert [outcome.result for outcome in outcomes] == list(range(items))
     assert gauge.most == at_once

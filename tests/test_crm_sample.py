@@ -10,6 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from support import on_one_day
 
 from models import database
 from models.appointments import REMIND_HOURS, queue_reminders, queue_review_requests
@@ -18,9 +19,15 @@ from models.crm_sample.appointments import when
 from models.crm_sample.load import LARGEST_VALUE, SMALLEST_VALUE
 from models.quiet_hours import QuietHours
 
-pytestmark = pytest.mark.usefixtures("database")
+pytestmark = pytest.mark.usefixtures("database", "one_day")
 
 OPEN = ("new", "qualified", "proposal")
+
+
+@pytest.fixture
+def one_day() -> None:
+    """Its dates are counted from today."""
+    on_one_day()
 
 
 def _rows(query: Any) -> list[Any]:

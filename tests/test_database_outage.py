@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -43,13 +43,26 @@ class OwnDatabase:
     def stop(self) -> None:
         self._postgres.stop()
 
-    def processes(self) -> list[psutil.Process]:
-        """The postmaster and its children."""
+    def postmaster(self) -> psutil.Process:
         with psycopg.connect(self.url) as connection:
             (pid,) = connection.execute("SELECT pg_backend_pid()").fetchone() or (0,)
             postmaster = psutil.Process(pid).parent()
         assert postmaster is not None
-        return [postmaster, *postmaster.children()]
+        return postmaster
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Stops all its processes meanwhile."""
+        # The postmaster first: it must not make another one while the others are being stopped.
+        stopped = [self.postmaster()]
+        try:
+            stopped[0].suspend()
+            until(lambda: stopped[0].status() == psutil.STATUS_STOPPED, what="the postmaster's stop")
+            stopped += stopped[0].children()
+            _to_each(stopped[1:], psutil.Process.suspend)
+            yield
+        finally:
+            _to_each(stopped, psutil.Process.resume)
 
     def fill(self, job_type: str, jobs: int, seconds: float) -> None:
         with psycopg.connect(self.url, autocommit=True) as connection:
@@ -75,12 +88,12 @@ def test_a_database_that_is_killed_under_load_costs_no_job(own: OwnDatabase) -> 
         rows = Rows(own.url)
         ready(child, rows)
         until(lambda: rows.count("completed") >= 100, what="the first jobs")
-        own.processes()[0].send_signal(signal.SIGKILL)
+        own.postmaster().send_signal(signal.SIGKILL)
         rows.close()
         time.sleep(4)  # what runs ends meanwhile
         own.start()
         rows = Rows(own.url)
-        until(lambda: rows.count("completed") == JOBS, what="the end of all jobs")
+        until(lambda: rows.count("completed") == JOBS, seconds=120, what="the end of all jobs")
         # What ended in the outage was written down after it, and not done again.
         assert rows.one("SELECT sum(completed) FROM job_metrics") == JOBS
         assert rows.one("SELECT sum(lost + failed + retried) FROM job_metrics") == 0
@@ -102,15 +115,11 @@ def test_a_worker_stops_in_time_while_the_database_hangs(own: OwnDatabase) -> No
         rows = Rows(own.url)
         ready(child, rows)
         until(lambda: rows.count("processing") >= 150, what="the load")
-        hanging = own.processes()
-        _to_each(hanging, psutil.Process.suspend)
-        try:
+        with own.hanging():
             sent = child.send(signal.SIGTERM)
             code = child.exit_code(within=GRACE + 5)
             print(f"stopped after {time.monotonic() - sent:.1f} s")
             assert code == 0, child.output
-        finally:
-            _to_each(hanging, psutil.Process.resume)
         # Nobody could be told: the lease will give them back.
         assert rows.count("processing") == 150
         assert rows.one("SELECT count(*) FROM workers WHERE stopped_at IS NULL") == 1

@@ -6,7 +6,9 @@ import asyncio
 import itertools
 import socket
 import ssl
-from collections.abc import Iterator
+import threading
+from asyncio.selector_events import BaseSelectorEventLoop
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
@@ -73,16 +75,40 @@ def resolved(*answers: str) -> list[Any]:
     return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (answer, 80)) for answer in answers]
 
 
+Resolve = Callable[[Callable[[str], Any]], None]
+
+
+@pytest.fixture
+def resolve(monkeypatch: pytest.MonkeyPatch) -> Resolve:
+    """Makes a name server of a function from a name to its answer.
+
+    Addresses resolve to themselves as ever: threads of Prefect's may still be sending what an earlier test did.
+    """
+    real = socket.getaddrinfo
+
+    def resolve_by(answer: Callable[[str], Any]) -> None:
+        def getaddrinfo(host: Any, *rest: Any, **options: Any) -> Any:
+            is_name = str(host).endswith((".example", ".example.com", ".intranet"))
+            return answer(str(host)) if is_name else real(host, *rest, **options)
+
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+    return resolve_by
+
+
 @pytest.fixture
 def connected(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The addresses that were connected to; nobody is there."""
+    """The addresses that the test's thread connected to; nobody is there."""
     addresses: list[str] = []
+    test, real = threading.current_thread(), BaseSelectorEventLoop.sock_connect
 
     async def sock_connect(loop: Any, sock: Any, address: Any) -> None:
+        if threading.current_thread() is not test:
+            return await real(loop, sock, address)
         addresses.append(address[0])
         raise ConnectionRefusedError(111, "nobody is there")
 
-    monkeypatch.setattr("asyncio.selector_events.BaseSelectorEventLoop.sock_connect", sock_connect)
+    monkeypatch.setattr(BaseSelectorEventLoop, "sock_connect", sock_connect)
     return addresses
 
 
@@ -133,26 +159,26 @@ def test_no_ipv6_address_that_python_calls_private_is_public(number: int) -> Non
         assert why_not_public(address)
 
 
-def test_a_name_is_refused_for_what_it_resolves_to(connected: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_is_refused_for_what_it_resolves_to(connected: list[str], resolve: Resolve) -> None:
     for answer in ("127.0.0.1", "10.0.0.5", "169.254.169.254", "::1", "::ffff:10.0.0.1", "fe80::1%2"):
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, answer=answer, **__: resolved("8.8.8.8", answer))
+        resolve(lambda name, answer=answer: resolved("8.8.8.8", answer))
         with pytest.raises(AddressRefusedError, match="'rebind.example' is not fetched: its address"):
             ask("http://rebind.example/")
     assert connected == []
 
 
 def test_a_name_server_that_changes_its_mind_gains_nothing(
-    connected: list[str], monkeypatch: pytest.MonkeyPatch
+    connected: list[str], resolve: Resolve
 ) -> None:
     """Public when it is checked, private the next time: asked once, and what was checked is connected to."""
     answers = itertools.cycle(["8.8.8.8", "127.0.0.1"])
     asked: list[str] = []
 
-    def getaddrinfo(host: Any, *_: Any, **__: Any) -> list[Any]:
-        asked.append(str(host))
+    def answer(name: str) -> list[Any]:
+        asked.append(name)
         return resolved(next(answers))
 
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    resolve(answer)
 
     async def twice() -> None:
         async with guarded_client() as client:
@@ -167,10 +193,10 @@ def test_a_name_server_that_changes_its_mind_gains_nothing(
 
 
 def test_of_several_addresses_the_next_is_tried(
-    server: HttpServer, configure: Any, monkeypatch: pytest.MonkeyPatch
+    server: HttpServer, configure: Any, resolve: Resolve
 ) -> None:
     configure(JOB_QUEUE_WEBHOOK_HOSTS=f"crm.intranet:{server.port}")
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: resolved("127.0.0.9", "127.0.0.1"))
+    resolve(lambda name: resolved("127.0.0.9", "127.0.0.1"))
 
     assert ask(f"http://crm.intranet:{server.port}/").status_code == 200
     assert server.asked[0].headers["host"] == f"crm.intranet:{server.port}"
@@ -200,9 +226,9 @@ def test_only_the_hosts_and_ports_of_the_setting_are_allowed(server: HttpServer,
     ],
 )
 def test_what_the_company_may_reach_a_customers_url_may_not_and_the_other_way_round(
-    chosen_by: ChosenBy, own: str, others: str, server: HttpServer, configure: Any, monkeypatch: pytest.MonkeyPatch
+    chosen_by: ChosenBy, own: str, others: str, server: HttpServer, configure: Any, resolve: Resolve
 ) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: resolved("127.0.0.1"))
+    resolve(lambda name: resolved("127.0.0.1"))
     named = f"http://crm.intranet:{server.port}/"
     configure(**{others: f"{server.host},crm.intranet"})
     for url in (server.url, named):
@@ -319,15 +345,15 @@ def test_a_host_that_drips_has_the_time_of_the_whole_request(server: HttpServer,
 
 
 def test_a_name_server_that_never_answers_has_no_more_time(
-    server: HttpServer, configure: Any, monkeypatch: pytest.MonkeyPatch
+    server: HttpServer, configure: Any, resolve: Resolve
 ) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: server.over.wait())
+    resolve(lambda name: server.over.wait())
     with pytest.raises(HttpDownError, match="in time"):
         ask("http://slow.example/", seconds=0.2)
 
 
 def test_a_host_that_is_away_or_breaks_off_is_down(
-    server: HttpServer, configure: Any, monkeypatch: pytest.MonkeyPatch
+    server: HttpServer, configure: Any, resolve: Resolve
 ) -> None:
     configure(JOB_QUEUE_WEBHOOK_HOSTS=f"{server.host},127.0.0.1:1,gone.example")
     server.answer = lambda asked: Answer(body=b"half of it", cut=True)
@@ -337,19 +363,19 @@ def test_a_host_that_is_away_or_breaks_off_is_down(
         assert isinstance(down.value, ServiceDownError)
         assert "secret" not in str(down.value)
 
-    def unknown(*_: Any, **__: Any) -> Any:
+    def unknown(name: str) -> Any:
         raise socket.gaierror(-2, "Name or service not known")
 
-    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    resolve(unknown)
     with pytest.raises(HttpDownError, match="Name or service not known"):
         ask("http://gone.example/")
 
 
-def test_tls_asks_for_the_name_and_checks_it(configure: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tls_asks_for_the_name_and_checks_it(configure: Any, tmp_path: Path, resolve: Resolve) -> None:
     authority, context = certificate("crm.intranet", tmp_path)
     names: list[str | None] = []
     context.sni_callback = lambda socket_, name, context_: names.append(name)
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: resolved("127.0.0.1"))
+    resolve(lambda name: resolved("127.0.0.1"))
     with HttpServer(tls=context) as server:
         configure(JOB_QUEUE_WEBHOOK_HOSTS="crm.intranet,other.intranet", SSL_CERT_FILE=authority)
         assert ask(f"https://crm.intranet:{server.port}/").status_code == 200

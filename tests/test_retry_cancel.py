@@ -67,7 +67,7 @@ class Lives(RuleBasedStateMachine):
         super().__init__()
         query("TRUNCATE background_jobs, job_metrics, workers, audit_log, retried_jobs, bulk_actions CASCADE")
         for worker in WORKERS:
-            worker_row(worker)
+            worker_row(worker, beat_age=-3600)  # alive however long this takes
         self.lives: dict[str, Life] = {}
         self.counted: Counter[str] = Counter()
         self.audited: list[tuple[str, str, str]] = []
@@ -191,7 +191,8 @@ class Lives(RuleBasedStateMachine):
         query(f"UPDATE workers SET {dies} WHERE worker_id = %s", worker)
         with databases.connect() as connection:
             assert rescue_lost_jobs(connection) == len(held)
-        query("UPDATE workers SET stopped_at = NULL, beat_at = now() WHERE worker_id = %s", worker)
+        alive = "stopped_at = NULL, beat_at = now() + interval '1 hour'"
+        query(f"UPDATE workers SET {alive} WHERE worker_id = %s", worker)
         for life in held:
             life.losses += 1
             life.failures["WorkerLost"] += 1

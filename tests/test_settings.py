@@ -129,8 +129,8 @@ def test_a_blank_url_is_none(configure: Configure, blank: str) -> None:
     "form",
     [
         "postgres://postgres@/{database}?host={folder}&port={port}",
-        "postgresql+asyncpg://postgres@/{database}?host={folder}&port={port}&connect_timeout=5",
-        "postgresql:///{database}?host={folder}&port={port}&user=postgres&options=-c%20statement_timeout%3D5000",
+        "postgresql+asyncpg://postgres@/{database}?host={folder}&port={port}&connect_timeout=60",
+        "postgresql:///{database}?host={folder}&port={port}&user=postgres&options=-c%20statement_timeout%3D60000",
         "postgresql://postgres@/{database}?host={folder},{folder}&port={port},{port}",
         "postgresql://postgres@{encoded}:{port}/{database}",
         "postgresql://postgres@{encoded}:{port},{encoded}:{port}/{database}",

@@ -7,17 +7,22 @@ from typing import Any
 import pytest
 from crm_rows import add_customer, add_opportunity, add_promotion, execute, rows
 from pydantic import ValidationError
-from support import at_once, value
+from support import at_once, on_one_day, value
 
 from models import registry
 from models.analytics import daily_figures
 from models.analytics_table import MEASURES
 from tasks.context import CurrentJob, running_job
 
-pytestmark = pytest.mark.usefixtures("database")
+pytestmark = pytest.mark.usefixtures("database", "one_day")
 
 FIGURE = "SELECT value::float8 FROM analytics_daily WHERE day = {day} AND (member, measure) = (%s, %s)"
 DAY = "((now() AT TIME ZONE 'UTC')::date - {})"
+
+
+@pytest.fixture
+def one_day() -> None:
+    on_one_day()
 
 
 def update(**payload: Any) -> dict[str, Any]:
