@@ -243,7 +243,7 @@ def is_stopped(data_dir: Path) -> bool:
     return not processes(server.socket_dir.name) and not server.socket_dir.exists()
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 20) -> None:
+def eventually(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not so within {seconds} s"

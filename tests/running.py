@@ -22,7 +22,7 @@ from models.settings import PROJECT_ROOT
 Result = TypeVar("Result")
 
 #: A start takes 3-5 s here, and much more while others use the machine.
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 def until(
