@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 from weakref import WeakSet
@@ -22,13 +23,19 @@ class Cache(Generic[Key, Value]):
         load: reads one, None when there is none.
         seconds: how long it is believed. What changes in the database is seen this much later.
         most: how many are kept; the least recently used goes first.
+        timer: the clock of `seconds`.
     """
 
     def __init__(
-        self, load: Callable[[Key], Awaitable[Value | None]], *, seconds: float, most: int = 1_000
+        self,
+        load: Callable[[Key], Awaitable[Value | None]],
+        *,
+        seconds: float,
+        most: int = 1_000,
+        timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self._load = load
-        self._kept: TTLCache[Key, Value] = TTLCache(most, seconds)
+        self._kept: TTLCache[Key, Value] = TTLCache(most, seconds, timer)
         #: Loads under way, by event loop: what is awaited in one cannot be awaited in another.
         self._loading: dict[tuple[int, Key], asyncio.Task[Value | None]] = {}
         _caches.add(self)

@@ -93,16 +93,21 @@ def test_starts_per_second_are_saved_up_for_one_second_at_most() -> None:
     _limit("note", starts_per_second=10, start_tokens=0, tokens_at=_ago(3_600))
 
     assert len(_claimed(claimer().claim())) == 10
+    # At ten a second the next start may be there already, on a slow machine.
+    _limit("note", starts_per_second=0.001)
     assert isinstance(claimer().claim(), NothingDue)
-    _limit("note", tokens_at=_ago(0.55), start_tokens=0)
-    assert len(_claimed(claimer().claim())) == 5
+    before = _ago(0.55)
+    _limit("note", starts_per_second=10, start_tokens=0, tokens_at=before)
+    taken = len(_claimed(claimer().claim()))
+    saved = value("SELECT tokens_at FROM job_types") - before
+    assert 5 <= taken == min(10, saved // timedelta(seconds=0.1))
 
 
 def test_less_than_one_start_a_second_lets_one_through_at_a_time() -> None:
     _fill(3)
-    _limit("note", starts_per_second=0.1, start_tokens=0, tokens_at=_ago(9))
+    _limit("note", starts_per_second=0.01, start_tokens=0, tokens_at=_ago(40))
     assert isinstance(claimer().claim(), NothingDue)
-    _limit("note", start_tokens=0, tokens_at=_ago(11))
+    _limit("note", start_tokens=0, tokens_at=_ago(110))
 
     assert len(_claimed(claimer().claim())) == 1
     assert isinstance(claimer().claim(), NothingDue)

@@ -152,7 +152,9 @@ FILES = st.one_of(
 
 
 @given(content=FILES, encoding=st.sampled_from(["utf-8", "utf-16", "cp1252", "utf-7", "shift_jis", "utf-32-be"]))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None, max_examples=200
+)
 def test_any_bytes_are_a_clear_error_or_a_result_that_adds_up(crm: Crm, content: bytes, encoding: str) -> None:
     crm.write("deals.csv", content)
     toml = f'max_rejected = "100%"\nformat = {{ encoding = "{encoding}" }}\n{DEALS}'

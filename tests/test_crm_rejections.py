@@ -73,7 +73,9 @@ def test_line_numbers_count_line_breaks_within_quotes_and_blank_lines(crm: Crm) 
 
 
 @given(st.lists(st.text(st.sampled_from('a\n\r",'), max_size=6), min_size=1, max_size=8))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None, max_examples=40
+)
 def test_every_rejected_row_is_reported_with_the_line_it_starts_on(crm: Crm, titles: list[str]) -> None:
     text, lines = DEALS_HEADER, []
     for number, title in enumerate(titles):

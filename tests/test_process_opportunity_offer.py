@@ -134,7 +134,7 @@ def test_run_by_several_workers_at_once_there_is_one_offer_and_one_mail() -> Non
     ready = threading.Barrier(6)
 
     def work(_: int) -> dict[str, Any]:
-        ready.wait(10)
+        ready.wait(60)
         return process()
 
     with ThreadPoolExecutor(6) as workers:
@@ -331,7 +331,11 @@ def test_killed_between_the_offers_and_the_outcomes_they_are_made_once(database:
     jobs = job_queue.add_batch(
         {"type": "process_opportunity_offer", "payload": {"opportunity_id": f"o{number}"}} for number in range(20)
     )
-    code = "from flows.testing import run_due_jobs; run_due_jobs('process_opportunity_offer')"
+    # However long we take, it waits for us.
+    code = (
+        "from models import offers; offers.LOCK_SECONDS = 600.0; "
+        "from flows.testing import run_due_jobs; run_due_jobs('process_opportunity_offer')"
+    )
     with psycopg.connect(database) as recording, psycopg.connect(database) as making, process_of("-c", code) as worker:
         making.execute("SELECT FROM opportunities WHERE id = 'o0' FOR UPDATE")
         until(lambda: rows("SELECT count(*) FROM background_jobs WHERE status = 'processing'") == [(20,)])
@@ -340,6 +344,14 @@ def test_killed_between_the_offers_and_the_outcomes_they_are_made_once(database:
         making.rollback()
         until(lambda: len(offers()) == 20, what="the offers")
         worker.kill()
+    # Its server process may still be about to record the outcomes, and holds the rows until it finds nobody there.
+    until(
+        lambda: rows(
+            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND xact_start IS NOT NULL"
+            " AND datname = current_database() AND pid <> pg_backend_pid()"
+        ) == [(0,)],
+        what="the end of the killed worker's transactions",
+    )  # fmt: skip
     assert rows("SELECT DISTINCT status FROM background_jobs WHERE id = ANY (%s)", jobs) == [("processing",)]
     execute("UPDATE workers SET beat_at = now() - interval '1 minute'")
     with database_module.connect() as connection:

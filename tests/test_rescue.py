@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -35,7 +36,7 @@ def _events() -> dict[str, int]:
 
 def test_only_the_jobs_of_dead_workers_are_put_back_at_once() -> None:
     worker_row("dead", beat_age=DEAD)
-    worker_row("live", beat_age=LEASE_SECONDS - 10)
+    worker_row("live", beat_age=LEASE_SECONDS - 20)
     lost = [held_by("dead", age=3600), held_by("dead", retry_count=1, priority=9)]
     held = held_by("live", age=3600)
     waits, done = insert(), insert(status="completed", worker_id="dead")
@@ -90,7 +91,7 @@ def test_a_worker_that_signed_off_keeps_nothing_however_fresh_its_last_beat() ->
 
 @pytest.mark.parametrize("holder", ["never heard of", None])
 def test_an_unknown_holder_has_a_lease_from_its_claim_on(holder: str | None) -> None:
-    fresh, old = held_by(holder, age=LEASE_SECONDS - 10), held_by(holder, age=DEAD)
+    fresh, old = held_by(holder, age=LEASE_SECONDS - 20), held_by(holder, age=DEAD)
 
     assert _rescue() == 1
     assert (job(fresh)["status"], job(old)["status"]) == ("processing", "pending")
@@ -158,13 +159,15 @@ def test_a_look_ends_in_time_for_the_next_heartbeat_however_much_there_is(monkey
 
 
 def test_a_type_that_a_worker_learns_in_time_or_a_gap_in_the_looks_starts_the_patience_over(
-    connection: psycopg.Connection[Any],
+    connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    orphan = insert(job_type="new")
-    watch = UnknownTypeWatch(patience=0.2)
+    clock = [0.0]
+    monkeypatch.setattr(rescue, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    orphan = insert(job_type="new", created_at="2020-01-01")
+    watch = UnknownTypeWatch(patience=60)
     for interruption in ("learnt", "gap"):
         watch.look(connection)
-        time.sleep(0.25)
+        clock[0] += 61
         if interruption == "learnt":
             worker_row("newer", job_types=["new"])
             watch.look(connection)
@@ -174,5 +177,5 @@ def test_a_type_that_a_worker_learns_in_time_or_a_gap_in_the_looks_starts_the_pa
         assert watch.look(connection) == 0
     assert job(orphan)["status"] == "pending"
 
-    time.sleep(0.25)
+    clock[0] += 61
     assert watch.look(connection) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from support import query, value
@@ -23,6 +24,23 @@ def needing(database: str) -> None:
         "INSERT INTO job_types (job_type, services)"
         " VALUES ('mail', '{post}'), ('both', '{post,telegraph}'), ('free', '{}')"
     )
+
+
+class Clock:
+    """Goes on when it is told to."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The breakers' clock."""
+    clock = Clock()
+    monkeypatch.setattr("tasks.services.service.time", SimpleNamespace(monotonic=clock))
+    return clock
 
 
 def held() -> set[str]:
@@ -98,8 +116,8 @@ def test_those_under_way_when_it_opens_are_put_off_and_not_charged() -> None:
     assert outcomes.count("ServiceHeld") == 145
 
 
-def test_after_the_hold_one_tries_while_the_others_wait_and_go_on_when_it_succeeds() -> None:
-    service = Service("post", failures=1, first_hold=0.2)
+def test_after_the_hold_one_tries_while_the_others_wait_and_go_on_when_it_succeeds(clock: Clock) -> None:
+    service = Service("post", failures=1, first_hold=60)
     under_way: list[int] = []
 
     async def call() -> str:
@@ -117,7 +135,7 @@ def test_after_the_hold_one_tries_while_the_others_wait_and_go_on_when_it_succee
     async def main() -> list[str]:
         assert await use(service, ServiceDownError("gone")) == "ServiceDownError"
         assert await call() == "held"
-        await asyncio.sleep(0.25)
+        clock.now += 61
         return await asyncio.gather(*(call() for _ in range(5)))
 
     assert asyncio.run(main()) == ["done"] * 5
@@ -126,8 +144,8 @@ def test_after_the_hold_one_tries_while_the_others_wait_and_go_on_when_it_succee
     assert [state.breaker for state in service_states()] == ["closed"]
 
 
-def test_a_trial_that_fails_holds_twice_as_long() -> None:
-    service = Service("post", failures=1, first_hold=0.1)
+def test_a_trial_that_fails_holds_twice_as_long(clock: Clock) -> None:
+    service = Service("post", failures=1, first_hold=10)
 
     async def main() -> list[float]:
         waits = []
@@ -137,25 +155,26 @@ def test_a_trial_that_fails_holds_twice_as_long() -> None:
                 async with service.call():
                     pass
             waits.append(put_off.value.seconds)
-            await asyncio.sleep(put_off.value.seconds + 0.01)
+            clock.now += put_off.value.seconds
         return waits
 
-    first, second, third = asyncio.run(main())
-    assert 0.05 < first <= 0.1 < second <= 0.2 < third <= 0.4
+    assert asyncio.run(main()) == [10, 20, 40]
 
 
-def test_a_trial_that_is_cancelled_leaves_the_trial_to_the_next() -> None:
-    service = Service("post", failures=1, first_hold=0.05)
+def test_a_trial_that_is_cancelled_leaves_the_trial_to_the_next(clock: Clock) -> None:
+    service = Service("post", failures=1, first_hold=60)
 
-    async def stuck() -> None:
+    async def stuck(trying: asyncio.Event) -> None:
         async with service.call():
-            await asyncio.sleep(60)
+            trying.set()
+            await asyncio.Event().wait()
 
     async def main() -> str:
         await use(service, ServiceDownError("gone"))
-        await asyncio.sleep(0.06)
-        trial = asyncio.create_task(stuck())
-        await asyncio.sleep(0.01)
+        clock.now += 61
+        trying = asyncio.Event()
+        trial = asyncio.create_task(stuck(trying))
+        await trying.wait()
         trial.cancel()
         return await use(service)
 
@@ -184,25 +203,32 @@ def test_a_release_leaves_what_another_service_holds() -> None:
 
 
 def test_turns_are_spread_evenly_over_all_who_ask() -> None:
-    waits = [take_turn("post", 10, patience=10) for _ in range(6)]
+    waits = [take_turn("post", 0.1, patience=1000) for _ in range(6)]
 
     gaps = [later - earlier for earlier, later in itertools.pairwise(waits)]
-    assert waits[0] < 0.05
-    # A tenth of a second apart, less what asking itself took.
-    assert all(gap <= 0.1 for gap in gaps) and waits[-1] > 0.2
+    assert waits[0] < 5
+    # Ten seconds apart, less what asking itself took.
+    assert all(gap <= 10 for gap in gaps) and waits[-1] > 20
 
 
 def test_a_turn_that_is_too_far_away_is_not_taken() -> None:
     for _ in range(3):
-        take_turn("post", 1, patience=10)
+        take_turn("post", 0.01, patience=1000)
 
-    assert take_turn("post", 1, patience=1.5) > 1.5
-    assert take_turn("post", 1, patience=10) <= 3
+    assert take_turn("post", 0.01, patience=150) > 150
+    assert take_turn("post", 0.01, patience=1000) <= 300
 
 
 def test_calls_beyond_the_rate_are_put_off_and_spend_no_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.services.service.TURN_PATIENCE_SECONDS", 0.35)
-    service = Service("post", per_second=lambda: 10.0)
+    monkeypatch.setattr("tasks.services.service.TURN_PATIENCE_SECONDS", 35.0)
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    # Ten seconds apart, so that it does not matter what asking takes; nobody has the time to wait for them.
+    monkeypatch.setattr("tasks.services.service.asyncio", SimpleNamespace(to_thread=asyncio.to_thread, sleep=sleep))
+    service = Service("post", per_second=lambda: 0.1)
 
     async def main() -> list[str]:
         return await asyncio.gather(*(use(service) for _ in range(8)))
@@ -210,7 +236,8 @@ def test_calls_beyond_the_rate_are_put_off_and_spend_no_attempt(monkeypatch: pyt
     outcomes = asyncio.run(main())
 
     assert set(outcomes) == {"done", "Snooze"}
-    assert 3 <= outcomes.count("done") <= 6
+    assert 4 <= outcomes.count("done") == len(slept) <= 6
+    assert 20 < max(slept) <= 35
     assert service.state == "closed"
 
 
@@ -240,13 +267,15 @@ def test_the_cache_believes_for_its_seconds_only(loads: list[str]) -> None:
         loads.append(key)
         return key
 
-    cache = Cache(load, seconds=0.05)
+    clock = Clock()
+    cache = Cache(load, seconds=60, timer=clock)
 
     async def main() -> None:
         for _ in range(3):
             await cache.get("a")
+            clock.now += 59
             await cache.get("a")
-            await asyncio.sleep(0.06)
+            clock.now += 2
 
     asyncio.run(main())
     assert loads == ["a"] * 3
