@@ -170,6 +170,8 @@ def occupied(port: int) -> Iterator[None]:
     """Another program holds this port of loopback (or had it already)."""
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # A second run of the tests on this machine holds it too, and not only as long as the first one does.
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         with suppress(OSError):
             other.bind(("127.0.0.1", port))
             other.listen()

@@ -20,7 +20,8 @@ from tests.running import Process, Rows, process, ready, until
 
 #: The promise is two minutes; SLOW_TESTS=1 takes them.
 OUTAGE_SECONDS = 120 if os.environ.get("SLOW_TESTS") else 40
-GRACE = 2
+#: Ten times what a job takes: who stops lets the jobs that run end.
+GRACE = 5
 #: `jobs worker` with shifts of six seconds, so that some end and begin in the outage.
 SHORT_SHIFTS = "from deployments.worker_command import run_worker; run_worker({types}, minutes=0.1)"
 
@@ -65,7 +66,7 @@ def server(tmp_path: Path, prefect_api: str) -> Iterator[OwnServer]:
         own.kill()
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_prefects_server_is_killed_and_stays_away(samples: Rows, server: OwnServer) -> None:
     server.start()
     environment = {
@@ -80,7 +81,7 @@ def test_prefects_server_is_killed_and_stays_away(samples: Rows, server: OwnServ
         return children.enter_context(process("-c", SHORT_SHIFTS.format(types=types), **environment))
 
     with ExitStack() as children:
-        jobs = job_queue.add_batch([{"type": "effect", "payload": {"seconds": 0.5}}] * 60 * (OUTAGE_SECONDS + 60))
+        jobs = job_queue.add_batch([{"type": "effect", "payload": {"seconds": 0.5}}] * 150 * (OUTAGE_SECONDS + 60))
         stopped_meanwhile, lives_through = start(("effect",)), start(("effect",))
         workers = {child: ready(child, samples) for child in (stopped_meanwhile, lives_through)}
 
@@ -104,7 +105,8 @@ def test_prefects_server_is_killed_and_stays_away(samples: Rows, server: OwnServ
             before = {child: completed(child) for child in workers}
             time.sleep(4)
             for child in workers:
-                assert completed(child) > before[child], child.output
+                # Mostly at once; the machine may have been at other things.
+                until(lambda child=child: completed(child) > before[child], seconds=20, what="the next jobs")
         ready(begins_late, samples)
         assert samples.job(late_job)["status"] == "pending"
 
