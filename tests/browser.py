@@ -127,7 +127,15 @@ def flawless(page: Page) -> None:
     exceptions = page.locator("[data-testid=stException]").all_inner_texts()
     assert not exceptions, f"{page.url}: {exceptions}"
     for part in ("html", "[data-testid=stMain]"):
-        wider = page.evaluate(
-            "part => { const e = document.querySelector(part); return e.scrollWidth - e.clientWidth }", part
+        # Charts and tables follow the window's width a moment later.
+        until(
+            lambda part=part: _overhang(page, part) <= 0,
+            what=f"{page.url}: {part} scrolls sideways by {_overhang(page, part)} pixels; fitting the window",
         )
-        assert wider <= 0, f"{page.url}: {part} scrolls sideways by {wider} pixels"
+
+
+def _overhang(page: Page, part: str) -> int:
+    """By how many pixels a part is wider than what is seen of it."""
+    return int(
+        page.evaluate("part => { const e = document.querySelector(part); return e.scrollWidth - e.clientWidth }", part)
+    )

@@ -47,7 +47,7 @@ from tests import chromium  # noqa: E402
 from tests.browser import browser, summary  # noqa: E402
 from tests.cluster_users import cluster_root, cluster_template, data_dir, join, used_dir  # noqa: E402
 from tests.payment_jobs import localstripe, stripe  # noqa: E402
-from tests.running import Rows  # noqa: E402
+from tests.running import Rows, empty  # noqa: E402
 
 assert browser  # a fixture for every module
 assert localstripe and stripe  # those of the payments
@@ -96,13 +96,7 @@ def _database(migrated: str, monkeypatch: pytest.MonkeyPatch) -> str:
     door.forget_declared_types()
     cache.forget_all()
     service.forget_all()
-    with psycopg.connect(migrated, autocommit=True) as connection:
-        tables = connection.execute(
-            "SELECT string_agg(format('%I', tablename), ', ') FROM pg_tables"
-            " WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
-        ).fetchone()
-        assert tables is not None
-        connection.execute(f"TRUNCATE {tables[0]} RESTART IDENTITY CASCADE")
+    empty(migrated)
     return migrated
 
 

@@ -36,6 +36,17 @@ def until(
     return result
 
 
+def empty(url: str) -> None:
+    """Empties all tables of a migrated database."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        tables = connection.execute(
+            "SELECT string_agg(format('%I', tablename), ', ') FROM pg_tables"
+            " WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+        ).fetchone()
+        assert tables is not None
+        connection.execute(f"TRUNCATE {tables[0]} RESTART IDENTITY CASCADE")
+
+
 class Rows:
     """Looks at a database through a connection of its own, so that a look never waits for the worker's pool."""
 

@@ -104,9 +104,9 @@ def test_prefects_server_is_killed_and_stays_away(samples: Rows, server: OwnServ
         while time.monotonic() < outage_ends:
             before = {child: completed(child) for child in workers}
             time.sleep(4)
-            for child in workers:
+            for child, done in before.items():
                 # Mostly at once; the machine may have been at other things.
-                until(lambda child=child: completed(child) > before[child], seconds=20, what="the next jobs")
+                until(lambda child=child, done=done: completed(child) > done, seconds=20, what="the next jobs")
         ready(begins_late, samples)
         assert samples.job(late_job)["status"] == "pending"
 
