@@ -111,7 +111,7 @@ def test_a_bank_debit_of_days_is_said_without_alarm_and_leads_to_the_oldest_ones
     oldest, newer, new = (insert(job_type="process_payment", scheduled_for="2999-01-01") for _ in range(3))
     in_doubt("50 hours", job=oldest, invoice="i-1")
     in_doubt("61 minutes", job=newer, invoice="i-2")
-    in_doubt("59 minutes", job=new, invoice="i-3")
+    in_doubt("50 minutes", job=new, invoice="i-3")
 
     page = open_page("overview")
 
