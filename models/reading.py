@@ -25,8 +25,8 @@ _pool: QueuePool | None = None
 
 
 @contextmanager
-def reading(*, timeout: float = STATEMENT_TIMEOUT_SECONDS) -> Iterator[psycopg.Connection[Any]]:
-    """A connection in a read-only transaction with one snapshot, and `timeout` seconds for each statement.
+def reading(*, timeout: float | None = None) -> Iterator[psycopg.Connection[Any]]:
+    """A connection in a read-only transaction with one snapshot, and `timeout` seconds (None: 2) for each statement.
 
     Raises:
         psycopg.errors.QueryCanceled: when a statement took longer.
@@ -37,7 +37,8 @@ def reading(*, timeout: float = STATEMENT_TIMEOUT_SECONDS) -> Iterator[psycopg.C
         connection = pooled.driver_connection
         assert isinstance(connection, psycopg.Connection)
         with connection.transaction():
-            connection.execute(f"SET LOCAL statement_timeout = {round(timeout * 1000)}")
+            seconds = STATEMENT_TIMEOUT_SECONDS if timeout is None else timeout
+            connection.execute(f"SET LOCAL statement_timeout = {round(seconds * 1000)}")
             # Statistics are behind when it matters most, and compiling takes longer than these statements run.
             connection.execute("SET LOCAL jit = off")
             yield connection

@@ -37,7 +37,7 @@ import psycopg  # noqa: E402
 import pytest  # noqa: E402
 
 from deployments.prefect_settings import apply_prefect_settings  # noqa: E402
-from models import claims, database, door, registry  # noqa: E402
+from models import claims, database, door, reading, registry  # noqa: E402
 from models.embedded import EmbeddedPostgres  # noqa: E402
 from models.schema import ensure_schema  # noqa: E402
 from models.settings import settings  # noqa: E402
@@ -92,6 +92,9 @@ def _database(migrated: str, monkeypatch: pytest.MonkeyPatch) -> str:
     # Workers of this process begin their round of claims at its start: one test run in ten began with the fair claim,
     # which takes its lane and not the whole type.
     monkeypatch.setattr(claims, "random", SimpleNamespace(randrange=lambda turns: 0))
+    # A read of a millisecond is cut off too when the machine stands still for two seconds. What reads cost is tested at
+    # scale, without this fixture.
+    monkeypatch.setattr(reading, "STATEMENT_TIMEOUT_SECONDS", 60.0)
     settings.cache_clear()
     door.forget_declared_types()
     cache.forget_all()

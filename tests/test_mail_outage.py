@@ -45,7 +45,7 @@ def test_twenty_seconds_without_the_mail_server_cost_few_attempts_and_no_mail(da
             time.sleep(max(0.0, OUTAGE_SECONDS - (time.monotonic() - away_since)))
             assert rows.count("completed") < MAILS
             server.start()
-            until(lambda: rows.count("completed") == MAILS, seconds=120, what="all mails")
+            until(lambda: rows.count("completed") == MAILS, seconds=200, what="all mails")
 
         recipients = [mail.recipients[0] for mail in server.received]
         assert len(set(recipients)) == MAILS
