@@ -57,6 +57,8 @@ class HttpServer:
 
         class Quiet(ThreadingHTTPServer):
             daemon_threads = True
+            #: Of five that wait to be taken, the sixth is told nothing, and asks again after 1 s, 3 s, 7 s.
+            request_queue_size = 128
 
             def handle_error(self, request: Any, client_address: Any) -> None: ...
 
