@@ -10,6 +10,7 @@ import psycopg
 from models import database
 from models.claims import ClaimedJob
 from models.outcomes import Ending, Failure, Outcome, record, storable
+from models.sql import statement
 
 logger = logging.getLogger(__name__)
 
@@ -165,17 +166,14 @@ def _write_progress(worker_id: str, progress: dict[str, tuple[ClaimedJob, float,
     ordered = [progress[job_id] for job_id in sorted(progress)]
     with database.transaction() as connection:
         connection.execute("SET LOCAL synchronous_commit = off")
+        connection.execute(statement("along_the_indexes"))
         connection.execute(
-            "UPDATE background_jobs AS job SET progress = report.share, progress_note = report.note, updated_at = now()"
-            " FROM unnest(%s::text[], %s::timestamptz[], %s::float8[], %s::text[])"
-            " AS report (id, started_at, share, note)"
-            " WHERE job.id = report.id AND job.status = 'processing' AND job.worker_id = %s"
-            " AND job.started_at = report.started_at",
-            [
-                [job.id for job, _, _ in ordered],
-                [job.started_at for job, _, _ in ordered],
-                [share for _, share, _ in ordered],
-                [note for _, _, note in ordered],
-                worker_id,
-            ],
+            statement("record_progress"),
+            {
+                "worker_id": worker_id,
+                "ids": [job.id for job, _, _ in ordered],
+                "started_at": [job.started_at for job, _, _ in ordered],
+                "shares": [share for _, share, _ in ordered],
+                "notes": [note for _, _, note in ordered],
+            },
         )

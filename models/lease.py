@@ -156,11 +156,7 @@ class Lease:
         self._give_back_forgotten(held)
         if not held:
             return
-        rows = self._connected().execute(
-            "SELECT held.id FROM unnest(%s::text[]) AS held (id) LEFT JOIN background_jobs AS job ON job.id = held.id "
-            "WHERE job.status IS DISTINCT FROM 'processing' OR job.worker_id IS DISTINCT FROM %s",
-            [held, self.worker_id],
-        )
+        rows = self._connected().execute(statement("lost_jobs"), {"ids": held, "worker_id": self.worker_id})
         lost = [row[0] for row in rows]
         if lost:
             self._on_lost(lost)

@@ -11,5 +11,5 @@ WITH live AS MATERIALIZED (
 UPDATE background_jobs AS job
 SET status = 'cancelled', completed_at = now(), updated_at = now()
 FROM live
-WHERE job.id = live.id
+WHERE job.id = ANY (ARRAY[live.id])  -- see finish_jobs.sql
 RETURNING job.id, job.job_type, job.priority, live.status, job.started_at

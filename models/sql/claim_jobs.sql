@@ -40,7 +40,7 @@ SET status = 'processing',
     progress = NULL,
     progress_note = NULL
 FROM chosen
-WHERE job.id = chosen.id
+WHERE job.id = ANY (ARRAY[chosen.id])  -- by its id, whatever the planner believes: see finish_jobs.sql
 RETURNING
     job.id,
     -- A row added by plain SQL may hold anything; what is over the limit never reaches this worker's memory.

@@ -5,10 +5,13 @@ WITH old AS MATERIALIZED (
     SELECT id, created_at
     FROM background_jobs
     WHERE created_at >= %(after)s::timestamptz
-      AND created_at < %(now)s::timestamptz - make_interval(days => least(%(completed)s, %(failed)s, %(cancelled)s))
+      AND created_at < %(now)s::timestamptz
+          - make_interval(days => least(%(completed)s::int, %(failed)s::int, %(cancelled)s::int))
       AND status IN ('completed', 'failed', 'cancelled')
       AND coalesce(completed_at, updated_at) < %(now)s::timestamptz - make_interval(
-          days => CASE status WHEN 'completed' THEN %(completed)s WHEN 'failed' THEN %(failed)s ELSE %(cancelled)s END
+          days => CASE status
+              WHEN 'completed' THEN %(completed)s::int WHEN 'failed' THEN %(failed)s::int ELSE %(cancelled)s::int
+          END
       )
     ORDER BY created_at
     LIMIT %(most)s
@@ -16,10 +19,14 @@ WITH old AS MATERIALIZED (
 ),
 -- As it was before: what the cascade takes along.
 failures AS (
-    SELECT count(*) AS rows FROM job_failures JOIN old ON old.id = job_failures.job_id
+    SELECT coalesce(sum(history.rows), 0)::bigint AS rows
+    FROM old
+    CROSS JOIN LATERAL (SELECT count(*) AS rows FROM job_failures WHERE job_id = old.id) AS history
 ),
 deleted AS (
-    DELETE FROM background_jobs AS job USING old WHERE job.id = old.id RETURNING old.created_at, job.status
+    DELETE FROM background_jobs AS job USING old
+    WHERE job.id = ANY (ARRAY[old.id])  -- see finish_jobs.sql
+    RETURNING old.created_at, job.status
 )
 SELECT
     count(*) FILTER (WHERE status = 'completed'),
@@ -28,7 +35,7 @@ SELECT
     (SELECT rows FROM failures),
     max(created_at)::text,
     extract(
-        epoch FROM %(now)s::timestamptz - make_interval(days => least(%(completed)s, %(failed)s, %(cancelled)s))
-            - max(created_at)
+        epoch FROM %(now)s::timestamptz
+            - make_interval(days => least(%(completed)s::int, %(failed)s::int, %(cancelled)s::int)) - max(created_at)
     )::float8
 FROM deleted

@@ -20,7 +20,7 @@ failed AS (
             'JOB_QUEUE_MODULES, then retry this job', job.job_type, %(known)s::text
         )
     FROM orphan
-    WHERE job.id = orphan.id
+    WHERE job.id = ANY (ARRAY[orphan.id])  -- see finish_jobs.sql
     RETURNING job.id, job.job_type, job.priority, job.retry_count, job.error_message
 ),
 recorded AS (

@@ -30,7 +30,10 @@ FROM unnest(
 ) AS outcome (
     id, started_at, status, retries, delay, elapsed, error_message, fingerprint, result, note, task_run_id
 )
-WHERE job.id = outcome.id
+-- An array of one: so the index can only be asked for the outcomes' ids. By "=" the planner may also walk along all of
+-- it and compare each job with each outcome, and does when autovacuum came while a load's transaction was open: until it
+-- comes again, the statistics say that the table has no rows (20,000 jobs took 260 s instead of 1).
+WHERE job.id = ANY (ARRAY[outcome.id])
   -- The fence, as one expression over both sides: taken apart, the planner filters the table by it first, believes that
   -- one row is left, and compares every running job with every outcome.
   AND CASE

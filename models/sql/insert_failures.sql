@@ -11,5 +11,5 @@ FROM unnest(
     %(ids)s::text[], %(attempts)s::int[], %(error_classes)s::text[], %(messages)s::text[], %(tracebacks)s::text[],
     %(fingerprints)s::text[], %(task_run_ids)s::text[], %(started_at)s::timestamptz[]
 ) AS failure (job_id, attempt, error_class, message, traceback, fingerprint, task_run_id, started_at)
-JOIN background_jobs AS job ON job.id = failure.job_id
+JOIN background_jobs AS job ON job.id = ANY (ARRAY[failure.job_id])  -- see finish_jobs.sql
 FOR KEY SHARE OF job

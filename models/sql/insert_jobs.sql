@@ -20,7 +20,12 @@ SELECT id, id FROM added
 UNION ALL
 SELECT wanted.id, holder.id
 FROM wanted
-JOIN background_jobs AS holder
-    ON holder.unique_key = wanted.unique_key AND holder.status IN ('pending', 'processing')
+-- Key by key, by LIMIT: else each live job's key may be compared with each that is wanted (see finish_jobs.sql).
+CROSS JOIN LATERAL (
+    SELECT job.id
+    FROM background_jobs AS job
+    WHERE job.unique_key = wanted.unique_key AND job.status IN ('pending', 'processing')
+    LIMIT 1
+) AS holder
 WHERE wanted.unique_key IS NOT NULL
   AND wanted.id NOT IN (SELECT added.id FROM added)

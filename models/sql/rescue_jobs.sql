@@ -27,7 +27,7 @@ rescued AS (
         error_message = format('the worker that ran this job died (%%s times so far)', lost.losses),
         updated_at = now()
     FROM lost
-    WHERE job.id = lost.id
+    WHERE job.id = ANY (ARRAY[lost.id])  -- see finish_jobs.sql
     RETURNING job.id, job.job_type, job.priority, job.retry_count, job.status, job.error_message, job.flow_run_id,
         lost.worker_id AS holder, lost.started_at AS lost_start
 ),

@@ -47,5 +47,5 @@ SET status = 'pending', retry_count = 0, lost_count = 0,
     started_at = NULL, completed_at = NULL, error_message = NULL, worker_id = NULL, progress = NULL,
     progress_note = NULL, updated_at = now()
 FROM chosen
-WHERE job.id = chosen.id
+WHERE job.id = ANY (ARRAY[chosen.id])  -- see finish_jobs.sql
 RETURNING job.id, job.job_type, job.priority, chosen.status

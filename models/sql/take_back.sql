@@ -2,22 +2,22 @@
 -- is just taking one is waited for, and keeps it. Locked in the order of the ids, as everywhere.
 WITH untouched AS MATERIALIZED (
     SELECT job.id, retried.before
-    FROM background_jobs AS job
-    JOIN retried_jobs AS retried ON retried.job_id = job.id
-    WHERE job.id = ANY (%(ids)s::text[])
-      -- As one expression over both sides: see finish_jobs.sql. Else the planner begins with all of the action, of which
-      -- it believes to be little left, and looks for each of 100,000 among all the ids of the chunk.
-      AND CASE
-          -- The retry wrote both with one now(); a start, a release, a change by plain SQL writes another.
-          WHEN job.status = 'pending' AND retried.bulk_action_id = %(bulk_action_id)s
-              THEN job.updated_at = retried.retried_at
-          ELSE false
-      END
-    ORDER BY job.id
+    FROM unnest(%(ids)s::text[]) AS wanted (id)
+    -- Arrays of one, and one expression over both sides: see finish_jobs.sql. Else the planner begins with all of the
+    -- action, of which it believes to be little left, and looks for each of 100,000 among all the ids of the chunk.
+    JOIN retried_jobs AS retried ON retried.job_id = ANY (ARRAY[wanted.id])
+    JOIN background_jobs AS job ON job.id = ANY (ARRAY[wanted.id])
+    WHERE CASE
+        -- The retry wrote both with one now(); a start, a release, a change by plain SQL writes another.
+        WHEN job.status = 'pending' AND retried.bulk_action_id = %(bulk_action_id)s
+            THEN job.updated_at = retried.retried_at
+        ELSE false
+    END
+    ORDER BY wanted.id
     FOR UPDATE OF job
 ),
 forgotten AS (
-    DELETE FROM retried_jobs AS retried USING untouched WHERE retried.job_id = untouched.id
+    DELETE FROM retried_jobs AS retried USING untouched WHERE retried.job_id = ANY (ARRAY[untouched.id])
 )
 UPDATE background_jobs AS job
 SET status = untouched.before ->> 'status',
@@ -32,5 +32,5 @@ SET status = untouched.before ->> 'status',
     progress_note = untouched.before ->> 'progress_note',
     updated_at = now()
 FROM untouched
-WHERE job.id = untouched.id
+WHERE job.id = ANY (ARRAY[untouched.id])
 RETURNING job.job_type, job.priority, untouched.before ->> 'status'
