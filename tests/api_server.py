@@ -24,7 +24,8 @@ def serving(asgi: Any = app) -> Iterator[str]:
     # asyncio turns Nagle's algorithm off only where TCP is named: with it each small answer takes 40 ms.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:
         listening.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(asgi, log_level="warning"))
+        # Uvicorn's own 5 s may run out between a test's two requests, and it hangs up just as the second one comes.
+        server = uvicorn.Server(uvicorn.Config(asgi, log_level="warning", timeout_keep_alive=300))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:

@@ -52,7 +52,7 @@ def test_one_run_works_off_its_job_and_what_else_waits(folder: Path) -> None:
     job_queue.add_job(type="cleanup_old_data", payload={"days": 30})
     job_queue.add_job(type="update_analytics")
 
-    done = weekly_report(drain_seconds=60)
+    done = weekly_report(drain_seconds=240)
 
     assert done["status"] == "completed" and len(done["result"]["files"]) == 10
     assert (folder / done["result"]["report"] / "report.html").is_file()
