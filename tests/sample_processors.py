@@ -129,15 +129,15 @@ async def fails(payload: FailingTimes) -> str:
     return "at last"
 
 
-@processor(retries=0, timeout_seconds=0.3)
+@processor(retries=0, timeout_seconds=3)
 async def too_long(payload: Seconds) -> None:
-    """Has 0.3 s."""
+    """Has 3 s."""
     await asyncio.sleep(payload.seconds)
 
 
-@processor(retries=0, timeout_seconds=0.3)
+@processor(retries=0, timeout_seconds=3)
 def too_long_in_thread(payload: Seconds) -> None:
-    """Has 0.3 s, and does not know how to stop."""
+    """Has 3 s, and does not know how to stop."""
     time.sleep(payload.seconds)
 
 
@@ -247,12 +247,16 @@ async def returns(payload: Named) -> Any:
     }.get(payload.name)
 
 
-@processor(retries=0, timeout_seconds=None)
-async def progresses(payload: Seconds) -> None:
-    """Says how far it is."""
+@processor(retries=0, timeout_seconds=60)
+async def progresses(payload: Nothing) -> None:
+    """Says how far it is, and ends when a row of the scratch table says "go on"."""
     for step in range(1, 10):
         report_progress(step / 10, f"step {step} of 10")
-        await asyncio.sleep(payload.seconds / 10)
+    async with database.async_engine().connect() as connection:
+        told = text("SELECT count(*) FROM scratch.effects WHERE note = 'go on'")
+        while not await connection.scalar(told):
+            await connection.commit()
+            await asyncio.sleep(0.1)
 
 
 class MaybeKills(Payload):

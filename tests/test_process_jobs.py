@@ -17,12 +17,17 @@ from prefect import flow
 from flows.process_jobs import process_jobs
 from flows.shift import ShiftSummary
 from models import job_queue
+from models.actions import CANCEL_CHANNEL
 from tests import sample_processors
-from tests.running import Rows, process, ready, until, worker
+from tests.running import PATIENCE, Rows, process, ready, until, worker
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
 HOUR_MS = 3_600_000
+LISTENS = (
+    "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'dirtfree-jobs wake-up'"
+    f" AND query = 'LISTEN {CANCEL_CHANNEL}' AND state = 'idle'"
+)
 
 
 def add(type: str, jobs: int = 1, *, priority: int = 5, max_retries: int | None = None, **payload: Any) -> list[str]:
@@ -40,14 +45,21 @@ def draining() -> Iterator[threading.Thread]:
     thread = threading.Thread(target=process_jobs, daemon=True)
     thread.start()
     yield thread
-    thread.join(30)
+    thread.join(PATIENCE)
     assert not thread.is_alive(), "the drain did not end"
 
 
 def found(api: str, path: str) -> dict[str, Any] | None:
     """What Prefect's API knows; None while it does not."""
-    answer = httpx.get(f"{api}/{path}")
+    answer = httpx.get(f"{api}/{path}", timeout=PATIENCE)
     return answer.json() if answer.status_code == 200 else None
+
+
+def asked(api: str, path: str, filter: dict[str, Any]) -> list[dict[str, Any]]:
+    """What Prefect's API finds."""
+    answer = httpx.post(f"{api}/{path}/filter", json={path: filter}, timeout=PATIENCE)
+    listed: list[dict[str, Any]] = answer.json()
+    return listed
 
 
 # What a drain does.
@@ -112,10 +124,10 @@ def test_the_rows_max_retries_wins_over_the_types(samples: Rows) -> None:
 
 @pytest.mark.parametrize("type", ["too_long", "too_long_in_thread"])
 def test_what_takes_longer_than_its_timeout_fails(samples: Rows, type: str) -> None:
-    (slow,), (quick,) = add(type, seconds=2), add(type, seconds=0)
+    (slow,), (quick,) = add(type, seconds=20), add(type, seconds=0)
     process_jobs(drain=True)
     assert samples.job(slow)["status"] == "failed"
-    assert samples.job(slow)["error_message"] == f"{type} took longer than its 0.3 s"
+    assert samples.job(slow)["error_message"] == f"{type} took longer than its 3 s"
     assert samples.failures(slow)[0]["error_class"] == "TimeoutError"
     assert samples.job(quick)["status"] == "completed"
 
@@ -208,23 +220,24 @@ def test_a_straggler_does_not_hold_up_the_others(samples: Rows, configure: Calla
 
 
 def test_progress_is_seen_while_the_job_runs(samples: Rows) -> None:
-    (job_id,) = add("progresses", seconds=3)
+    (job_id,) = add("progresses")
     with draining():
         seen = until(lambda: row if (row := samples.job(job_id))["progress"] else None, what="progress")
         assert seen["status"] == "processing"
         assert 0 < seen["progress"] < 1
         assert seen["progress_note"].endswith("of 10")
+        samples.all("INSERT INTO scratch.effects (job_id, attempt, pid, note) VALUES (%s, 1, 0, 'go on')", job_id)
     assert (samples.job(job_id)["status"], samples.job(job_id)["progress"]) == ("completed", 1)
 
 
 @pytest.mark.parametrize("type", ["long_effect", "block"])
 def test_a_running_job_is_cancelled(samples: Rows, type: str) -> None:
     """An `async def` is interrupted; a `def` runs on in its thread, and nobody waits for it."""
-    (job_id,) = add(type, seconds=20 if type == "block" else 3600)
+    (job_id,) = add(type, seconds=40 if type == "block" else 3600)
     with draining() as drain:
         until(lambda: samples.effects(job_id, "began"), what="the job's start")
         assert job_queue.cancel_job(job_id)
-        drain.join(15)
+        drain.join(30)
         assert not drain.is_alive()
     assert samples.job(job_id)["status"] == "cancelled"
     assert samples.effects(job_id, "done") == 0
@@ -234,14 +247,14 @@ def test_a_cancelled_job_that_is_retried_runs_again(samples: Rows) -> None:
     (job_id,) = add("long_effect", seconds=3600)
     # Between the cancellation and the retry nothing else would be left, and the drain might end.
     (other,) = add("nap", seconds=3600)
-    with draining() as drain:
+    with draining():
         until(lambda: samples.effects(job_id, "began"), what="the job's start")
+        # A worker listens from a thread of its own: what it does not hear, it learns at a heartbeat.
+        until(lambda: samples.one(LISTENS), what="the worker's LISTEN")
         assert job_queue.cancel_job(job_id)
         assert job_queue.retry_job(job_id)
         until(lambda: samples.effects(job_id, "began") == 2, what="the second start")
         assert job_queue.cancel_job(job_id) and job_queue.cancel_job(other)
-        drain.join(15)
-        assert not drain.is_alive()
 
 
 def test_plain_sql_wakes_an_idle_worker(samples: Rows) -> None:
@@ -252,7 +265,7 @@ def test_plain_sql_wakes_an_idle_worker(samples: Rows) -> None:
         time.sleep(3)  # past the second looks of a worker that has just gone idle
         for _ in range(3):
             job_id = samples.one("INSERT INTO background_jobs (job_type) VALUES ('noop') RETURNING id")
-            until(partial(completed, samples, job_id), seconds=15, what="the job")
+            until(partial(completed, samples, job_id), what="the job")
 
 
 NOTEBOOK = """
@@ -286,7 +299,7 @@ print("all done")
 def test_polling_in_a_notebook_starts_stops_and_starts_again(samples: Rows) -> None:
     """In a plain script, then under a running event loop, as a notebook's cells are."""
     with process("-c", NOTEBOOK, JOB_QUEUE_POLL_INTERVAL=str(HOUR_MS)) as notebook:
-        assert notebook.exit_code() == 0, notebook.output
+        assert notebook.exit_code(within=4 * PATIENCE) == 0, notebook.output
         assert "all done" in notebook.output
         assert "Traceback" not in notebook.output
     assert samples.effects(note="done") == 200
@@ -316,10 +329,7 @@ def test_rows_lead_to_their_runs_and_runs_say_what_they_carry(
     assert task_run["name"] == "noop × 50, priority 10-7"
     assert task_run["flow_run_id"] == runs[0]["flow_run_id"]
 
-    answer = httpx.post(
-        f"{prefect_api}/artifacts/filter", json={"artifacts": {"flow_run_id": {"any_": [flow_run["id"]]}}}
-    )
-    (artifact,) = answer.json()
+    (artifact,) = asked(prefect_api, "artifacts", {"flow_run_id": {"any_": [flow_run["id"]]}})
     assert (artifact["key"], artifact["type"]) == ("shift", "table")
     assert '"job type": "noop"' in artifact["data"] and '"completed": 50' in artifact["data"]
 
@@ -349,8 +359,7 @@ def test_a_processor_has_prefects_logger_and_runtime(samples: Rows, prefect_api:
 
     def logged() -> set[str]:
         runs = [samples.job(job_id)["task_run_id"] for job_id in (told, told_in_thread)]
-        answer = httpx.post(f"{prefect_api}/logs/filter", json={"logs": {"task_run_id": {"any_": runs}}})
-        return {line["message"] for line in answer.json()}
+        return {line["message"] for line in asked(prefect_api, "logs", {"task_run_id": {"any_": runs}})}
 
     expected = {"from an async processor", "from a def processor"}
     until(lambda: logged() >= expected, what="the log lines")
