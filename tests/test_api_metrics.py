@@ -166,7 +166,7 @@ def test_an_empty_queue_is_no_trouble(prometheus: httpx.Client) -> None:
 
 def test_another_process_says_the_same(prometheus: httpx.Client) -> None:
     ended()
-    with serving(create_api()) as other, httpx.Client(headers=prometheus.headers) as asking:
+    with serving(create_api()) as other, httpx.Client(headers=prometheus.headers, timeout=30) as asking:
         assert asking.get(f"{other}/metrics").text.count("dirtfree_jobs_total{") == 3
         names = [line for line in asking.get(f"{other}/metrics").text.splitlines() if "jobs_total{" in line]
         assert all(line in prometheus.get("/metrics").text for line in names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -13,6 +14,15 @@ from models.appointments import queue_reminders, queue_review_requests
 from models.sql import statement
 
 pytestmark = pytest.mark.usefixtures("database")
+
+
+def away_from_midnight(*, not_utc: bool = False) -> str:
+    """A time zone where it is about noon (or three), so that no day ends while a test runs."""
+    hours = 12 - datetime.now(UTC).hour
+    if not_utc and hours == 0:
+        hours = 3
+    # The signs of these names are the other way round.
+    return f"Etc/GMT{-hours:+d}"
 
 
 def queued() -> list[tuple[Any, ...]]:
@@ -66,14 +76,17 @@ def test_of_runs_at_the_same_moment_each_queues_others() -> None:
     assert len(queued()) == 40 == len({name for part in [*found, queue_reminders().appointments] for name in part})
 
 
-def test_review_requests_are_queued_for_the_latest_visit_of_who_may_be_asked() -> None:
-    # Days by the company's clock: UTC.
+def test_review_requests_are_queued_for_the_latest_visit_of_who_may_be_asked(configure: Any) -> None:
+    zone = away_from_midnight()
+    configure(COMPANY_TIME_ZONE=zone)
+
+    # Days by the company's clock.
     def visit(name: str, days: float, **options: Any) -> None:
         add_customer(f"of-{name}", **options)
         add_appointment(name, customer=f"of-{name}", status="completed")
         execute(
-            "UPDATE appointments SET completed_at = date_trunc('day', now(), 'UTC') + %s * interval '1 day'"
-            " WHERE id = %s", days, name,
+            "UPDATE appointments SET completed_at = date_trunc('day', now(), %s) + %s * interval '1 day'"
+            " WHERE id = %s", zone, days, name,
         )  # fmt: skip
 
     visit("today", 0.001)
@@ -107,11 +120,12 @@ def test_review_requests_are_queued_for_the_latest_visit_of_who_may_be_asked() -
 def test_yesterday_is_the_companys(configure: Any) -> None:
     add_customer()
     add_appointment(status="completed", completed="0 seconds")
-    configure(COMPANY_TIME_ZONE="Pacific/Kiritimati")
+    zone = away_from_midnight(not_utc=True)
+    configure(COMPANY_TIME_ZONE=zone)
     for minutes, found in ((-1, ["a1"]), (1, [])):
         execute(
-            "UPDATE appointments SET completed_at = date_trunc('day', now(), 'Pacific/Kiritimati')"
-            " + %s * interval '1 minute'", minutes,
+            "UPDATE appointments SET completed_at = date_trunc('day', now(), %s) + %s * interval '1 minute'",
+            zone, minutes,
         )  # fmt: skip
         assert queue_review_requests(dry_run=True).appointments == found
 
