@@ -31,7 +31,7 @@ THROW_AWAY = "throw-away"
 # Answers each command, a line, with a line; the end of its input is its normal exit. `models` is entered without what
 # models/__init__ imports, which takes 0.9 s, and all is imported before root becomes somebody who may not read it.
 PROCESS = """
-import os, subprocess, sys, time, types
+import os, signal, subprocess, sys, threading, time, types
 from pathlib import Path
 package = types.ModuleType("models")
 package.__path__ = [sys.argv[1]]
@@ -67,11 +67,18 @@ def answer(command):
         case ["spawn"]:
             null = subprocess.DEVNULL
             return subprocess.Popen(["sleep", "600"], stdin=null, stdout=null, stderr=null, close_fds=False).pid
+        case ["die-when-there-is", pattern]:
+            return threading.Thread(target=die_when_there_is, args=(pattern,), daemon=True).start()
         case ["folder"]:
             return cluster.data_dir
         case ["watchdog"]:
             return cluster._watchdog.pid
     return query(command)
+
+def die_when_there_is(pattern):
+    while not any(Path(place).glob(pattern)):
+        time.sleep(0.001)
+    os.killpg(0, signal.SIGKILL)
 
 def query(sql):
     with psycopg.connect(cluster.url, autocommit=True) as connection:
