@@ -6,11 +6,14 @@ import re
 from pathlib import Path
 
 import psutil
+import pytest
 
 from deployments.demo import DEMO_PORT
 from tests.running import occupied, process
 
 WITHIN = 170.0
+#: Of both runs; pytest's own limit is less than the two of them may take.
+pytestmark = pytest.mark.timeout(2 * WITHIN + 60)
 
 
 def _demo(folder: Path) -> str:
