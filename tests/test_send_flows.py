@@ -26,7 +26,7 @@ def test_the_schedules_say_what_they_would_queue_and_then_see_it_through(configu
         assert rows("SELECT FROM background_jobs") == []
 
         asked = send_review_requests(drain=False)
-        reminded = send_reminders(limit=10, drain=True, drain_seconds=60)
+        reminded = send_reminders(limit=10, drain=True, drain_seconds=240)
 
         assert (asked["queued"], asked["summary"], reminded["queued"]) == (1, None, 1)
         assert reminded["summary"] is not None
