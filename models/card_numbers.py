@@ -9,9 +9,9 @@ from typing import Any
 #: What stands in place of a secret.
 MASK = "***"
 #: ISO/IEC 7812 numbers have up to 19 digits, the shortest in use 12. Any run of as many digits counts, whatever its
-#: check digit: a mistyped number is nobody's business either.
+#: check digit: a mistyped number is nobody's business either. So does a longer one, which may hold a number.
 CARD_DIGITS_PATTERN = "[0-9]{12}"
-_DIGITS = re.compile(r"(?<![0-9])[0-9]{12,19}(?![0-9])")
+_DIGITS = re.compile(r"[0-9]{12,}")
 #: As they are printed on cards (4-4-4-4 or 4-6-5) or read out, with spaces, dots or hyphens in between.
 _GROUPED = re.compile(r"(?<![0-9])[0-9]{4}(?:[ .-][0-9]{4}){2,3}(?:[ .-][0-9]{1,4})?(?![0-9])|"
                       r"(?<![0-9])[0-9]{4}[ .-][0-9]{6}[ .-][0-9]{4,5}(?![0-9])")  # fmt: skip
