@@ -66,7 +66,6 @@ def server(tmp_path: Path, prefect_api: str) -> Iterator[OwnServer]:
         own.kill()
 
 
-@pytest.mark.timeout(900)
 def test_prefects_server_is_killed_and_stays_away(samples: Rows, server: OwnServer) -> None:
     server.start()
     environment = {

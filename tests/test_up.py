@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 import httpx
 import psutil
-import pytest
 import yaml
 
 from deployments.dashboard_server import USUAL_PORT as DASHBOARDS_PORT
@@ -68,7 +67,6 @@ def _runs(process_: psutil.Process) -> bool:
     return False
 
 
-@pytest.mark.timeout(900)
 def test_the_stack_comes_up_replaces_what_dies_and_goes_down_in_order(database: str, tmp_path: Path) -> None:
     rows = Rows(database)
     up = process("-m", "deployments.cli", "up", JOB_QUEUE_DATA_DIR=str(tmp_path / "data"))
