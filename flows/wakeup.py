@@ -24,9 +24,20 @@ STOP_SECONDS = 0.5
 
 
 class WakeUp:
-    """Calls back when jobs may be due (`on_work`) or a running job was cancelled (`on_cancelled`, with its attempt)."""
+    """Calls back when jobs may be due (`on_work`) or a running job was cancelled (`on_cancelled`, with its attempt).
 
-    def __init__(self, *, on_work: Callable[[], None], on_cancelled: Callable[[str], None]) -> None:
+    And when it has begun to listen (`on_listening`), the first time and after each lost connection: nothing was heard
+    before.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_listening: Callable[[], None],
+        on_work: Callable[[], None],
+        on_cancelled: Callable[[str], None],
+    ) -> None:
+        self._on_listening = on_listening
         self._on_work = on_work
         self._on_cancelled = on_cancelled
         self._stopping = threading.Event()
@@ -64,7 +75,7 @@ class WakeUp:
             selector.register(self._stop_reader, selectors.EVENT_READ)
             connection.execute(f"LISTEN {WORK_CHANNEL}")
             connection.execute(f"LISTEN {CANCEL_CHANNEL}")
-            self._on_work()  # what came while nobody listened
+            self._on_listening()
             while not self._stopping.is_set():
                 self._hear(connection)
                 selector.select()

@@ -81,7 +81,7 @@ class Worker:
             on_stop=self._on_stop,
             on_lost=self._interrupt,
         )
-        self._wakeup = WakeUp(on_work=self.bell.ring, on_cancelled=self._cancelled)
+        self._wakeup = WakeUp(on_listening=self._listening, on_work=self.bell.ring, on_cancelled=self._cancelled)
         at_once = self.concurrency * settings().batch_size
         self.slots = Slots(batches=self.concurrency, stragglers=at_once)
         self._threads = anyio.CapacityLimiter(at_once)
@@ -94,7 +94,8 @@ class Worker:
         self._claim = threading.Lock()
         self._mean_run: dict[str, float] = defaultdict(lambda: SHORT_BATCH_SECONDS)
         self._claiming = True
-        self._waiting = False
+        #: What `workers` says of it; None: unknown.
+        self._waiting: bool | None = False
         self._gone = False
         #: A batch was cancelled by the end of the event loop, which closes only when its threads have ended.
         self._torn_down = False
@@ -266,6 +267,11 @@ class Worker:
         # In this order: an outcome is handed to the recorder before its job is let go.
         held = [job_id for batch in self.slots.running() for job_id in batch.held_jobs()]
         return [*held, *self.recorder.unwritten()]
+
+    def _listening(self) -> None:
+        # The connection before may have ended with the server, and that with the last commits: who waits says it again.
+        self._waiting = None
+        self.bell.ring()
 
     def _cancelled(self, attempt: str) -> None:
         for batch in self.slots.running():

@@ -74,6 +74,8 @@ class Lease:
         self._last_beat = self._last_beat_by_the_wall = 0.0
         self._unbroken_since = 0.0
         self._stop_seen = False
+        #: For a row that is made anew: a worker that waits and does not say so is not woken.
+        self._waiting = False
 
     def start(self) -> None:
         """Registers the worker, then beats in the background."""
@@ -97,8 +99,9 @@ class Lease:
 
     def wait_for_work(self, waiting: bool) -> None:
         """Says in `workers` whether this worker is idle and wants to be notified."""
+        self._waiting = waiting
         with database.transaction() as connection:
-            # Nobody loses anything if a crash forgets it, and the commit need not wait for the disk.
+            # If a crash of the server forgets it, the worker says it again; the commit need not wait for the disk.
             connection.execute("SET LOCAL synchronous_commit = off")
             connection.execute(
                 "UPDATE workers SET waiting = %s WHERE worker_id = %s AND waiting <> %s",
@@ -184,6 +187,7 @@ class Lease:
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
                 "job_types": self._job_types,
+                "waiting": self._waiting,
             },
         )
         connection.execute(

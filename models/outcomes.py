@@ -133,6 +133,11 @@ def record(worker_id: str, outcomes: Sequence[Outcome]) -> list[Outcome]:
                 stages=outcome.stages,
             )
         roll_up.write(connection)
+        if any(_STATUS[outcome.ending] == "pending" for outcome in done):
+            # An idle worker knows when to look again by what it saw last. Asked first, as in `background_jobs_wake`.
+            connection.execute(
+                "SELECT pg_notify('background_jobs', '') WHERE EXISTS (SELECT FROM workers WHERE waiting)"
+            )
     return refused
 
 

@@ -128,6 +128,15 @@ def test_a_worker_whose_row_was_deleted_registers_again(worker: Worker) -> None:
     assert worker.row()["job_types"] == ["note"]
 
 
+def test_a_worker_that_waits_still_says_so_when_its_row_was_deleted(worker: Worker) -> None:
+    worker.lease.start()
+    worker.lease.wait_for_work(True)
+    query("DELETE FROM workers")
+
+    until(lambda: value("SELECT count(*) FROM workers WHERE worker_id = 'mine'"), what="its return")
+    assert worker.row()["waiting"]
+
+
 def test_the_lease_outlives_a_lost_connection(worker: Worker) -> None:
     worker.lease.start()
     query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'dirtfree-jobs lease'")

@@ -268,6 +268,21 @@ def test_plain_sql_wakes_an_idle_worker(samples: Rows) -> None:
             until(partial(completed, samples, job_id), what="the job")
 
 
+def test_an_idle_worker_says_again_that_it_waits_when_the_server_has_forgotten(samples: Rows) -> None:
+    """`waiting` is committed without waiting for the disk: a crash of the server may lose it, and ends the LISTEN."""
+    with worker("noop", JOB_QUEUE_POLL_INTERVAL=str(HOUR_MS)) as child:
+        worker_id = ready(child, samples)
+        waits = partial(samples.one, "SELECT waiting FROM workers WHERE worker_id = %s", worker_id)
+        until(waits, what="idleness")
+        samples.all("UPDATE workers SET waiting = false")
+        samples.all(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'dirtfree-jobs wake-up'"
+        )
+        until(waits, seconds=30, what="idleness, again")
+        job_id = samples.one("INSERT INTO background_jobs (job_type) VALUES ('noop') RETURNING id")
+        until(partial(completed, samples, job_id), seconds=15, what="the job")
+
+
 NOTEBOOK = """
 import asyncio, time
 from models import job_queue

@@ -1,4 +1,7 @@
-"""An insert by anyone wakes idle workers: the trigger notifies when, and only when, a live worker says it waits."""
+"""An insert by anyone wakes idle workers: the trigger notifies when, and only when, a live worker says it waits.
+
+So does an attempt whose job is due again.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from support import insert, query, value, worker_row
+from support import claimer, finish, insert, query, value, worker_row
 
 from models import database as databases
+from models.claims import Claim
+from models.outcomes import Ending
 
 Heard = Callable[[], int]
 
@@ -147,3 +152,19 @@ def test_changes_to_jobs_that_are_there_notify_nobody(heard: Heard) -> None:
     query("DELETE FROM background_jobs WHERE id = %s", job_id)
 
     assert heard() == 0
+
+
+@pytest.mark.parametrize("waiting", [True, False])
+@pytest.mark.parametrize("ending", Ending)
+def test_a_job_that_is_due_again_tells_a_worker_that_waits_when_to_look(
+    heard: Heard, ending: Ending, waiting: bool
+) -> None:
+    """Else it would wait for the idle worker's poll interval, while the worker that ran it has its hands full."""
+    worker_row("idle", waiting=waiting)
+    insert()
+    claim = claimer().claim()
+    assert isinstance(claim, Claim)
+    heard()
+    finish(claim, ending, delay=2.0)
+
+    assert heard() == (waiting and ending in (Ending.RETRY, Ending.SNOOZED))
