@@ -166,13 +166,6 @@ def samples(database: str) -> Iterator[Rows]:
             registry.unregister(job_type.name)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _no_traces() -> Iterator[None]:
-    """Removes this run's folder at the end."""
-    yield
-    shutil.rmtree(_HOME, ignore_errors=True)
-
-
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Looks for a Chromium (and installs one) before the first test, so that no test's time-out has to cover it."""
     asked = any("browser" in getattr(item, "fixturenames", ()) for item in session.items)
@@ -188,5 +181,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_unconfigure() -> None:
-    """The run's own report of the browser goes with it."""
+    """The run's own report of the browser and its folder go with it; the process that hands out tests has one too."""
     chromium.end()
+    shutil.rmtree(_HOME, ignore_errors=True)
