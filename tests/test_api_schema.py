@@ -56,7 +56,7 @@ def url(database: str, configure) -> Iterator[str]:
         yield found
 
 
-@pytest.mark.timeout(3600 if SLOW else 300)
+@pytest.mark.timeout(3600 if SLOW else 900)
 def test_no_request_gets_a_500_or_an_answer_that_is_not_described(url: str, tmp_path: Path) -> None:
     (tmp_path / "schemathesis.toml").write_text(CONFIG)
     run = subprocess.run(

@@ -16,8 +16,6 @@ from models.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from models.embedded.server import Server
 from tests.cluster_users import Join, is_stopped, query
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def test_the_path_of_the_data_folder_may_have_spaces_quotes_and_any_letters_and_be_long(cluster_root: Path) -> None:
     data_dir = cluster_root / 'a space, a comma\'s "quotes"' / "Datenverzeichnis ÄÖÜ 数据" / ("x" * 120) / ".data"

@@ -14,7 +14,6 @@ import pytest
 from models.embedded import EmbeddedPostgres
 from tests.cluster_users import Join, Refused, is_stopped, postmaster, query
 
-pytestmark = pytest.mark.timeout(120)
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="takes root to be several users")
 
 ALICE = pwd.getpwnam("nobody")

@@ -17,8 +17,6 @@ from models.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from models.embedded.server import Server
 from tests.cluster_users import Join, eventually, is_stopped, postmaster, processes, query
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def test_a_newcomer_takes_over_from_a_killed_starter(used_dir: Path, join: Join) -> None:
     starter, newcomer = join(), join()

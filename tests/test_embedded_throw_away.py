@@ -12,8 +12,6 @@ import pytest
 from models.embedded.server import Server
 from tests.cluster_users import THROW_AWAY, Join, Refused, eventually, postmaster, processes
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def test_a_throw_away_cluster_is_shared_with_children_and_gone_at_exit(cluster_root: Path, join: Join) -> None:
     maker = join(THROW_AWAY, environment={"TMPDIR": str(cluster_root)})

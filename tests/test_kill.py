@@ -32,7 +32,6 @@ def kill(child: Process, rows: Rows) -> datetime:
     return when
 
 
-@pytest.mark.timeout(400)
 def test_workers_are_killed_until_all_jobs_are_through(samples: Rows) -> None:
     """A survivor, and victims killed in mid-batch one after the other, while the jobs of those before still wait."""
     dice = random.Random(7)
