@@ -135,8 +135,12 @@ def test_the_failing_type_is_found_its_error_opened_retried_and_seen_to_drain(st
     page.locator("[class*=st-key-open_] button").click()
     page.wait_for_url(lambda url: bool(parse_qs(urlsplit(url).query).get("group")))
     settled(page)
-    button, table = (page.locator(each).first.bounding_box() for each in (".st-key-retry_chosen", ".stDataFrame"))
-    assert button and table and button["y"] < table["y"], "what is done with rows is seen where they are chosen"
+
+    def at_hand() -> bool:
+        button, table = (page.locator(each).first.bounding_box() for each in (".st-key-retry_chosen", ".stDataFrame"))
+        return bool(button and table and button["y"] < table["y"])
+
+    until(at_hand, what="that what is done with rows is seen where they are chosen")
 
     stage.post_office.touch()
     _press(page, "retry_group")
