@@ -9,9 +9,25 @@ from support import Note, job_type, known, value
 from flows.testing import run_due_jobs
 from models import database as databases
 from models import job_queue
+from models.appointments import queue_reminders, queue_review_requests
+from models.opportunities import open_opportunities
 
 JOBS = 5_000
 READ_BY_ID = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'background_jobs_pkey'"
+CUSTOMERS = 4_000
+IMPORT = (
+    "INSERT INTO customers (id, name, email)"
+    f" SELECT 'c-' || n, 'Ann', 'ann@example.com' FROM generate_series(1, {CUSTOMERS}) AS n",
+    "INSERT INTO opportunities (id, customer_id, title)"
+    f" SELECT 'o-' || n, 'c-' || n, 'Rug' FROM generate_series(1, {CUSTOMERS}) AS n",
+    "INSERT INTO appointments (id, customer_id, service, starts_at, status, completed_at)"
+    " SELECT 'a-' || n, 'c-' || n, 'Rug', now() + interval '2 days', 'scheduled', NULL"
+    f" FROM generate_series(1, {CUSTOMERS}, 2) AS n",
+    "INSERT INTO appointments (id, customer_id, service, starts_at, status, completed_at)"
+    " SELECT 'a-' || n, 'c-' || n, 'Rug', now() - interval '2 days', 'completed', now() - interval '2 days'"
+    f" FROM generate_series(2, {CUSTOMERS}, 2) AS n",
+)
+CUSTOMERS_READ = "SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'customers'"
 
 
 async def nothing(payload: Note) -> None:
@@ -34,3 +50,19 @@ def test_jobs_of_a_load_that_was_analysed_halfway_are_claimed_and_finished_by_th
         read = until(lambda: (found := value(READ_BY_ID) - before) >= 2 * JOBS and found, what="the report")
         # Of each job a few versions, each time; who walks along the index meets those of all jobs.
         assert read <= 10 * JOBS
+
+
+def test_what_schedules_look_for_after_an_import_that_was_analysed_halfway_is_looked_up_by_id(database: str) -> None:
+    with psycopg.connect(database) as importing, psycopg.connect(database, autocommit=True) as autovacuum:
+        for each in IMPORT:
+            importing.execute(each.encode())
+        autovacuum.execute("ANALYZE")
+        importing.commit()
+    before = value(CUSTOMERS_READ)
+
+    assert len(open_opportunities(CUSTOMERS)) == CUSTOMERS
+    assert queue_reminders(hours=72, dry_run=True).appointments
+    assert queue_review_requests(dry_run=True).appointments
+    databases.renew()  # connections report what they have read when they close, at the latest
+    read = until(lambda: (found := value(CUSTOMERS_READ) - before) >= CUSTOMERS and found, what="the report")
+    assert read <= 4 * CUSTOMERS

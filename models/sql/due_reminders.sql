@@ -1,5 +1,5 @@
 -- The appointments that start soon and for which no reminder was queued at this time, the next ones first. Locked until
--- they are marked: of two runs at once, each takes others.
+-- they are marked: of two runs at once, each takes others. By LIMIT one by one: see open_opportunities.sql.
 SELECT
     appointment.id,
     appointment.customer_id,
@@ -7,7 +7,9 @@ SELECT
     appointment.starts_at,
     appointment.id || ' ' || to_char(appointment.starts_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
 FROM appointments AS appointment
-JOIN customers AS customer ON customer.id = appointment.customer_id
+CROSS JOIN LATERAL (
+    SELECT stored.tier FROM customers AS stored WHERE stored.id = appointment.customer_id LIMIT 1
+) AS customer
 WHERE appointment.status = 'scheduled'
   AND appointment.reminder_queued_for IS DISTINCT FROM appointment.starts_at
   AND appointment.starts_at > now()

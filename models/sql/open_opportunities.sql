@@ -1,5 +1,6 @@
 -- The open opportunities that have no offer yet, the most valuable first. Those that no promotion fits come last: they
--- are back every hour, and first in line 500 of them would keep all others out.
+-- are back every hour, and first in line 500 of them would keep all others out. By LIMIT one by one: else all may be
+-- compared with all, when autovacuum came in the middle of an import (see finish_jobs.sql).
 SELECT
     opportunity.id,
     opportunity.estimated_value,
@@ -9,9 +10,11 @@ SELECT
     customer.tier,
     (now() AT TIME ZONE 'UTC')::date AS today
 FROM opportunities AS opportunity
-LEFT JOIN customers AS customer ON customer.id = opportunity.customer_id
+LEFT JOIN LATERAL (
+    SELECT stored.tier FROM customers AS stored WHERE stored.id = opportunity.customer_id LIMIT 1
+) AS customer ON true
 WHERE opportunity.status IN ('new', 'qualified', 'proposal')
-  AND NOT EXISTS (SELECT FROM offers AS offer WHERE offer.opportunity_id = opportunity.id)
+  AND (SELECT true FROM offers AS offer WHERE offer.opportunity_id = opportunity.id LIMIT 1) IS NULL
 ORDER BY
     EXISTS (
         SELECT FROM promotions AS promotion
