@@ -1,6 +1,6 @@
 -- What may be offered for locked opportunities: the customer of each, the best promotion for them, and the offer if there
 -- is one. The best: active, for the customer's tier or for all, from a value and an age that the opportunity reaches; of
--- these the highest discount, and of equals the first by id.
+-- these the highest discount, and of equals the first by id. By LIMIT one by one: see open_opportunities.sql.
 SELECT
     wanted.opportunity_id,
     customer.tier,
@@ -12,8 +12,13 @@ SELECT
 FROM unnest(
     %(opportunity_ids)s::text[], %(customer_ids)s::text[], %(values)s::numeric[], %(created_at)s::timestamptz[]
 ) AS wanted (opportunity_id, customer_id, value, created_at)
-LEFT JOIN customers AS customer ON customer.id = wanted.customer_id
-LEFT JOIN offers AS offer ON offer.opportunity_id = wanted.opportunity_id
+LEFT JOIN LATERAL (
+    SELECT stored.tier, stored.email, stored.unsubscribed_at
+    FROM customers AS stored WHERE stored.id = wanted.customer_id LIMIT 1
+) AS customer ON true
+LEFT JOIN LATERAL (
+    SELECT stored.id FROM offers AS stored WHERE stored.opportunity_id = wanted.opportunity_id LIMIT 1
+) AS offer ON true
 LEFT JOIN LATERAL (
     SELECT promotion.id, promotion.discount_percent
     FROM promotions AS promotion
