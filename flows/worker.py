@@ -220,6 +220,10 @@ class Worker:
 
     def _batch(self, claim: Claim, loop: asyncio.AbstractEventLoop) -> Batch:
         job_type = self._types[claim.job_type]
+        # What is claimed again was taken away before (rescued while this worker stalled, or cancelled and retried), and
+        # the next heartbeat finds it here as it should be: the attempt before ends now, or the two would run side by
+        # side.
+        self._interrupt([job.id for job in claim.jobs])
         batch = Batch(
             job_type=job_type,
             jobs=claim.jobs,

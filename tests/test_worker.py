@@ -14,7 +14,7 @@ from flows.shift import Shift
 from flows.worker import Worker
 from models import job_queue
 from tasks.batch import Batch
-from tests.running import Rows
+from tests.running import PATIENCE, Rows, until
 
 
 @pytest.fixture
@@ -74,6 +74,33 @@ def test_a_submission_that_fails_ends_the_shift_and_gives_the_jobs_back(samples:
         Shift(worker, submit, flow_run_id=None, drain=True).claim_until_done()
     assert worker.slots.empty
     assert samples.count("pending") == 30
+
+
+def test_a_job_that_was_taken_away_and_is_claimed_again_runs_once_here(
+    samples: Rows, configure: Callable[..., None]
+) -> None:
+    configure(JOB_QUEUE_CONCURRENCY=2)
+    (job_id,) = job_queue.add_batch([{"type": "long_effect", "payload": {"seconds": 3600}}])
+    worker = Worker(["long_effect"])
+    worker.start()
+    try:
+        first = worker.claim(None)
+        assert isinstance(first, Batch)
+        ran = in_a_thread(first)
+        until(lambda: samples.effects(job_id, "began"), what="the first start")
+        # As another worker's rescue leaves it, when this one has stalled.
+        samples.all("UPDATE background_jobs SET status = 'pending', worker_id = NULL, started_at = NULL")
+        second = worker.claim(None)
+        assert isinstance(second, Batch)
+        in_a_thread(second)
+
+        ran.result(timeout=PATIENCE)
+
+        until(lambda: samples.effects(job_id, "began") == 2, what="the second start")
+        worker.ended(first)
+        assert (samples.job(job_id)["status"], second.held_jobs()) == ("processing", [job_id])
+    finally:
+        worker.stop(grace=0)
 
 
 @pytest.mark.usefixtures("prefect_api")
