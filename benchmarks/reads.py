@@ -22,9 +22,11 @@ from models import (
     lookup,
     metrics,
     payments_in_doubt,
+    scrape,
     stats,
     store_health,
 )
+from models.counters import Counters
 from models.filters import JobFilter, Period
 
 ROUNDS = 5
@@ -41,6 +43,7 @@ def reads(now: datetime) -> dict[str, Callable[[], object]]:
     old_day = Period(now - timedelta(days=20), now - timedelta(days=19))
     group = "type_3:Error2:no answer"
     one_type = JobFilter(job_types=("type_3",))
+    counters = Counters()
     return {
         "series, an hour": lambda: metrics.series(hour),
         "series, a day": lambda: metrics.series(day),
@@ -56,6 +59,7 @@ def reads(now: datetime) -> dict[str, Callable[[], object]]:
         "backlog": backlog.backlog,
         "ages": backlog.ages,
         "ages of one type": lambda: backlog.ages(one_type),
+        "ages of a priority": lambda: backlog.ages(JobFilter(priorities=(4,))),
         "drain_time": backlog.drain_time,
         "running of one type": lambda: backlog.running(one_type),
         "backlog_series, an hour": lambda: backlog_samples.backlog_series(hour),
@@ -87,6 +91,7 @@ def reads(now: datetime) -> dict[str, Callable[[], object]]:
         "audit_of": lambda: listing.audit_of("job 77"),
         "audit_of a type, long ago": lambda: listing.audit_of("type_3", 5),
         "payments in doubt": payments_in_doubt.payments_in_doubt,
+        "scrape": lambda: scrape.scrape(counters),
         "store health": store_health.health,
     }
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy.orm import defer
-from sqlmodel import col, desc, select
+from sqlmodel import col, select
 
 from models import database
 from models.door import EARLIEST
@@ -31,7 +31,8 @@ def newest_jobs(
         raise ValueError(f"status: expected one of {', '.join(JobStatus)}, got {status!r}")
     if not 1 <= limit <= MOST_ROWS:
         raise ValueError(f"limit: expected 1 to {MOST_ROWS}, got {limit}")
-    # Two steps: the planner, asked for all at once, may walk through a million jobs for the few of a rare status.
+    # Two steps, the second in any order: the planner, asked for all at once or for an order, may walk through a million
+    # jobs for these few.
     ids = newest_ids(
         JobFilter(
             statuses=() if status is None else (status,),
@@ -41,10 +42,10 @@ def newest_jobs(
         limit,
     )
     query = select(BackgroundJob).where(col(BackgroundJob.id).in_(ids))
-    query = query.order_by(desc(col(BackgroundJob.created_at)), desc(col(BackgroundJob.id)))
     query = query.options(defer(BackgroundJob.payload), defer(BackgroundJob.result))  # type: ignore[arg-type]
     with database.session() as session:
-        return list(session.exec(query))
+        found = {job.id: job for job in session.exec(query)}
+    return [found[job_id] for job_id in ids if job_id in found]
 
 
 def find_job(job_id: str) -> BackgroundJob | None:

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
+from sqlalchemy import event
 from support import query
 
 from benchmarks import reads
 from benchmarks.million import FAILED, GROUPS
 from benchmarks.plans import Statement, explain, plans_of
-from models import backlog, backlog_samples, bulk, database, error_groups, metrics, operations, paging
+from models import backlog, backlog_samples, bulk, database, error_groups, lookup, metrics, operations, paging
 from models.filters import JobFilter
 from models.operations import Actor
 from models.reading import reading
@@ -27,8 +29,8 @@ from models.sql import statement
 HOT = (
     "background_jobs", "job_failures", "retried_jobs", "audit_log", "bulk_actions", "payments", "backlog_samples",
 )  # fmt: skip
-#: What adds up the whole roll-up, by design: a year of it is some hundred thousand rows.
-WHOLE_ROLL_UP = {"get_stats"}
+#: What adds up the whole roll-up, by design: a year of it is some hundred thousand rows. A first scrape: its month.
+WHOLE_ROLL_UP = {"get_stats", "scrape"}
 NO_STATISTICS = """
 SELECT pg_clear_relation_stats('public', relname::text) FROM pg_class
 WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'i');
@@ -36,6 +38,17 @@ SELECT pg_clear_attribute_stats('public', relname::text, attname::text, false)
 FROM pg_attribute JOIN pg_class ON attrelid = pg_class.oid
 WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND attnum > 0 AND NOT attisdropped;
 """
+
+#: As autovacuum leaves them when it comes while the transaction of a load is open: so many pages and not one row. Until
+#: it comes again (every 15 s, elsewhere every minute) the planner believes in one row.
+OF_A_LOAD_UNDER_WAY = f"""{NO_STATISTICS}
+SELECT pg_restore_relation_stats('schemaname', 'public', 'relname', relname::text,
+    'relpages', (pg_relation_size(oid) / 8192)::int, 'reltuples', 0::real)
+FROM pg_class
+WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'i') AND pg_relation_size(oid) > 0;
+"""
+LOAD_UNDER_WAY = "of a load under way"
+STATISTICS = {"fresh": "ANALYZE", "none": NO_STATISTICS, LOAD_UNDER_WAY: OF_A_LOAD_UNDER_WAY}
 
 NO_AUTOVACUUM = """
 DO $$ DECLARE name regclass; BEGIN
@@ -69,10 +82,10 @@ def million(migrated: str) -> Iterator[None]:
             settings.cache_clear()
 
 
-@pytest.fixture(scope="module", params=["fresh", "none"], autouse=True)
+@pytest.fixture(scope="module", params=list(STATISTICS), autouse=True)
 def statistics(request: pytest.FixtureRequest, million: None) -> str:
     """What the planner knows of the tables."""
-    query("ANALYZE" if request.param == "fresh" else NO_STATISTICS)
+    query(STATISTICS[request.param])
     return str(request.param)
 
 
@@ -102,11 +115,39 @@ def test_every_read_goes_along_indexes_and_looks_at_a_bounded_number_of_rows(nam
         ("audit", 50), ("audit_of", 50), ("audit_of a type, long ago", 50), ("series, an hour", 2_000), ("ages", 1_000),
         ("drain_time", 5_000), ("payments in doubt", 3_000),
         ("running of one type", 300), ("backlog_series, an hour", 200), ("backlog_series, a month", 5_000),
-        ("backlog_at, a day ago", 50), ("backlog_at, a month ago", 50),
+        ("backlog_at, a day ago", 50), ("backlog_at, a month ago", 50), ("backlog", 20_000),
+        ("ages of one type", 1_000), ("ages of a priority", 1_000),
     ],
 )  # fmt: skip
-def test_a_look_at_a_few_rows_touches_a_few_buffers(name: str, buffers: int) -> None:
-    assert sum(plan.buffers for plan in plans_of(reads.reads(metrics.database_now())[name])) <= buffers
+def test_a_look_at_a_few_rows_touches_a_few_buffers(name: str, buffers: int, statistics: str) -> None:
+    plans = plans_of(reads.reads(metrics.database_now())[name])
+
+    if statistics == LOAD_UNDER_WAY and name.startswith(("backlog_series", "backlog_at")):
+        # Without rows both indexes of the samples look alike: the period's are read for all types, one buffer each and
+        # 7 ms for a month. No load fills that table, so it is the bound of the rows that counts.
+        assert max(plan.most_rows for plan in plans) <= 40_000
+        return
+    assert sum(plan.buffers for plan in plans) <= buffers
+
+
+def test_the_newest_jobs_are_looked_up_by_their_ids() -> None:
+    asked: list[Statement] = []
+
+    def note(_1: object, _2: object, text: str, parameters: Any, *_: object) -> None:
+        asked.append(Statement(text, parameters, 0.0, []))
+
+    event.listen(database.engine(), "before_cursor_execute", note)
+    try:
+        found = lookup.newest_jobs(status="cancelled")
+    finally:
+        event.remove(database.engine(), "before_cursor_execute", note)
+    with reading() as connection:
+        plans = [explain(connection, each) for each in asked]
+
+    (plan,) = plans
+    assert plan.indexes_of("background_jobs") == {"background_jobs_pkey"}
+    assert plan.most_rows <= len(found) == 20
+    assert found == sorted(found, key=lambda job: (job.created_at, job.id), reverse=True)
 
 
 def test_a_hundred_thousand_failed_jobs_are_counted_by_group_without_reading_one() -> None:

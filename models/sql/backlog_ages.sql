@@ -1,5 +1,5 @@
 -- How long what is due has been waiting, in seconds: `edges` are the lower ends of the classes, of each of which `most`
--- are counted, along idx_jobs_status_scheduled.
+-- are counted, along idx_jobs_status_scheduled: no other index has that order.
 SELECT class.number, counted.jobs
 FROM (
     SELECT number, edge, lead(edge) OVER (ORDER BY number) AS following
@@ -14,6 +14,7 @@ CROSS JOIN LATERAL (
               WHEN class.following IS NULL THEN '-infinity'
               ELSE now() - class.following * interval '1 second'
           END
+        ORDER BY job.status, job.scheduled_for
         LIMIT %(most)s
     ) AS jobs
 ) AS counted

@@ -20,9 +20,9 @@ FROM found
 CROSS JOIN LATERAL (
     SELECT count(*) AS jobs FROM (
         SELECT FROM background_jobs AS job
-        WHERE job.status = 'pending' AND job.job_type = found.job_type
-        -- The order of that index, or the planner takes another one and all types' jobs for each type.
-        ORDER BY job.priority DESC, job.scheduled_for
+        -- An array of one and the order of that index: see claim_jobs.sql. Else all types' jobs are read for each type.
+        WHERE job.status = 'pending' AND job.job_type = ANY (ARRAY[found.job_type])
+        ORDER BY job.job_type, job.priority DESC, job.scheduled_for
         LIMIT %(counted)s
     ) AS bounded
 ) AS counted

@@ -9,5 +9,5 @@ CROSS JOIN LATERAL (
     ORDER BY last.fingerprint, last.retried_at DESC
     LIMIT %(most)s
 ) AS retried
-LEFT JOIN background_jobs AS job ON job.id = retried.job_id
+LEFT JOIN background_jobs AS job ON job.id = ANY (ARRAY[retried.job_id])  -- see finish_jobs.sql
 GROUP BY found.fingerprint

@@ -1,5 +1,5 @@
 -- What error groups look like: the newest failed job of each, the class and the first failure of its history. Some probes
--- a group. A group without a history (failed by plain SQL) has no class.
+-- a group; arrays of one: see claim_jobs.sql. A group without a history (failed by plain SQL) has no class.
 SELECT
     found.fingerprint,
     newest.job_type,
@@ -25,14 +25,14 @@ CROSS JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT failure.error_class, failure.message
     FROM job_failures AS failure
-    WHERE failure.fingerprint = found.fingerprint
+    WHERE failure.fingerprint = ANY (ARRAY[found.fingerprint])
     ORDER BY failure.fingerprint, failure.failed_at DESC
     LIMIT 1
 ) AS history ON true
 LEFT JOIN LATERAL (
     SELECT failure.failed_at
     FROM job_failures AS failure
-    WHERE failure.fingerprint = found.fingerprint
+    WHERE failure.fingerprint = ANY (ARRAY[found.fingerprint])
     ORDER BY failure.fingerprint DESC, failure.failed_at
     LIMIT 1
 ) AS first ON true

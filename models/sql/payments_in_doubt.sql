@@ -17,6 +17,6 @@ FROM (
         ORDER BY updated_at
         LIMIT %(counted)s
     ) AS payment
-    LEFT JOIN background_jobs AS job ON job.id = payment.job_id
+    LEFT JOIN background_jobs AS job ON job.id = ANY (ARRAY[payment.job_id])  -- see finish_jobs.sql
 ) AS doubt
 GROUP BY doubt.asked

@@ -1,7 +1,8 @@
 -- One sample of the backlog for the current minute, unless a worker has taken it already: a row for the whole queue (job
 -- type empty), and one for each type that has jobs. Who inserts the first row takes the rest; a worker that comes at the
 -- same moment waits for it, and its own statement ends there. Counts are bounded: `whole` of the queue, `lanes` of all
--- lanes (a type at one priority, found as in backlog.sql) together, each lane its share.
+-- lanes (a type at one priority, found as in backlog.sql) together, each lane its share. Each count names the order of
+-- its index, as there.
 WITH RECURSIVE asked AS MATERIALIZED (
     SELECT now() AS at
     WHERE NOT EXISTS (
@@ -19,12 +20,14 @@ taken AS (
     CROSS JOIN LATERAL (
         SELECT count(*) AS jobs FROM (
             SELECT FROM background_jobs AS job WHERE job.status = 'pending' AND job.scheduled_for <= asked.at
+            ORDER BY job.status, job.scheduled_for
             LIMIT %(whole)s
         ) AS jobs
     ) AS due
     CROSS JOIN LATERAL (
         SELECT count(*) AS jobs FROM (
             SELECT FROM background_jobs AS job WHERE job.status = 'pending' AND job.scheduled_for > asked.at
+            ORDER BY job.status, job.scheduled_for
             LIMIT %(whole)s
         ) AS jobs
     ) AS scheduled
@@ -63,22 +66,24 @@ part AS (
     CROSS JOIN LATERAL (
         SELECT count(*) AS jobs FROM (
             SELECT FROM background_jobs AS job
-            WHERE job.status = 'pending' AND job.job_type = lane.job_type AND job.priority = lane.priority
+            WHERE job.status = 'pending' AND job.job_type = ANY (ARRAY[lane.job_type]) AND job.priority = lane.priority
               AND job.scheduled_for <= now()
+            ORDER BY job.job_type, job.priority DESC, job.scheduled_for
             LIMIT (SELECT most FROM share)
         ) AS jobs
     ) AS due
     CROSS JOIN LATERAL (
         SELECT count(*) AS jobs FROM (
             SELECT FROM background_jobs AS job
-            WHERE job.status = 'pending' AND job.job_type = lane.job_type AND job.priority = lane.priority
+            WHERE job.status = 'pending' AND job.job_type = ANY (ARRAY[lane.job_type]) AND job.priority = lane.priority
               AND job.scheduled_for > now()
+            ORDER BY job.job_type, job.priority DESC, job.scheduled_for
             LIMIT (SELECT most FROM share)
         ) AS jobs
     ) AS scheduled
     LEFT JOIN LATERAL (
         SELECT extract(epoch FROM now() - job.scheduled_for)::float8 AS seconds FROM background_jobs AS job
-        WHERE job.status = 'pending' AND job.job_type = lane.job_type AND job.priority = lane.priority
+        WHERE job.status = 'pending' AND job.job_type = ANY (ARRAY[lane.job_type]) AND job.priority = lane.priority
           AND job.scheduled_for <= now()
         ORDER BY job.job_type, job.priority DESC, job.scheduled_for LIMIT 1
     ) AS oldest ON true

@@ -12,7 +12,10 @@ WITH RECURSIVE found AS (
 SELECT found.job_type
 FROM found
 WHERE found.job_type IS NOT NULL
-  AND (%(status)s::text IS NULL OR EXISTS (
-      SELECT FROM background_jobs AS job WHERE job.job_type = found.job_type AND job.status = %(status)s::text
+  -- The array of one and the order: see claim_jobs.sql. By EXISTS all jobs of the status may be read.
+  AND (%(status)s::text IS NULL OR (
+      SELECT true FROM background_jobs AS job
+      WHERE job.job_type = ANY (ARRAY[found.job_type]) AND job.status = %(status)s::text
+      ORDER BY job.job_type LIMIT 1
   ))
 ORDER BY found.job_type
