@@ -13,6 +13,7 @@ from typing import Any
 import hypothesis
 import psycopg
 import pytest
+from batches import claimed_batch
 from crm_api import CrmApi, customer, opportunity
 from crm_rows import add_promotion, execute, rows
 from http_server import Answer, Asked
@@ -22,7 +23,6 @@ from running import until
 from support import job as job_row
 
 from flows.testing import run_due_jobs
-from flows.worker import Worker
 from models import database as database_module
 from models import job_queue
 from models.door import InvalidJobError
@@ -30,7 +30,6 @@ from models.services import service_states
 from models.sync import RESOURCES, Resource, queue_sync
 from models.sync_items import parse_page
 from models.sync_pages import MOST_AHEAD, begin_pass, store_page
-from tasks.batch import Batch
 from tasks.services.crm_source import crm_source
 from tasks.services.service import FAILURES_THAT_OPEN
 
@@ -64,15 +63,8 @@ def run(job_id: str) -> dict[str, Any]:
 def run_once(job_id: str) -> dict[str, Any]:
     """One attempt, also where the job is due again in a second."""
     execute("UPDATE background_jobs SET scheduled_for = now() WHERE status = 'pending'")
-    worker = Worker(["sync_customer_data"])
-    worker.start()
-    try:
-        batch = worker.claim(None)
-        assert isinstance(batch, Batch)
+    with claimed_batch("sync_customer_data") as batch:
         batch.run()
-        worker.ended(batch)
-    finally:
-        worker.stop(grace=0)
     return job_row(job_id)
 
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 
 import pytest
+from batches import claimed_batch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support import query, value
 
 from flows.testing import run_due_jobs
-from flows.worker import Worker
 from models import job_queue, registry
 from tasks import processor
-from tasks.batch import Batch
 from tasks.splitting import MOST_TIMEOUTS, PARTS, Patience
 from tests.running import Rows
 from tests.sample_processors import Named, all_or_none, calls_over, hangs_together
@@ -148,16 +147,11 @@ def test_a_job_that_is_taken_away_between_two_calls_is_in_none_of_the_later_ones
             raise ConnectionError("too many")
         return [None]
 
-    worker = Worker((breaks_over_many.name,))
-    worker.start()
+    ids = add(breaks_over_many.name, ["a", "b", "c"])
     try:
-        ids = add(breaks_over_many.name, ["a", "b", "c"])
-        batch = worker.claim(None)
-        assert isinstance(batch, Batch)
-        batch.run()
-        worker.ended(batch)
+        with claimed_batch(breaks_over_many.name) as batch:
+            batch.run()
     finally:
-        worker.stop(grace=0)
         registry.unregister(breaks_over_many.name)
 
     assert seen == [["a", "b", "c"], ["a"], ["c"]]
