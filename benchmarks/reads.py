@@ -40,6 +40,7 @@ _HOT = (
 def reads(now: datetime) -> dict[str, Callable[[], object]]:
     """Each read by name, with the filters that are hard on it; `now` by the database's clock."""
     hour, day, month = (Period.last(hours, now) for hours in (1, 24, 720))
+    lately, this_minute = Period.last(0.25, now), Period.last(1 / 60, now)
     old_day = Period(now - timedelta(days=20), now - timedelta(days=19))
     group = "type_3:Error2:no answer"
     one_type = JobFilter(job_types=("type_3",))
@@ -51,6 +52,8 @@ def reads(now: datetime) -> dict[str, Callable[[], object]]:
         "series, a day of one type": lambda: metrics.series(day, one_type),
         "totals, a day": lambda: metrics.totals(day),
         "totals, the day before": lambda: metrics.totals(day.before()),
+        "totals, this minute": lambda: metrics.totals(this_minute),
+        "by_type, a quarter of an hour": lambda: metrics.by_type(lately),
         "by_type, a day": lambda: metrics.by_type(day),
         "by_priority, a day": lambda: metrics.by_priority(day),
         "throughput_by_type, a day": lambda: metrics.throughput_by_type(day),

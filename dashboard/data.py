@@ -33,6 +33,8 @@ TICK = 4.5
 CLOSED = 900.0
 #: A bucket counts as closed this long after its end: what ended in it has been committed by then.
 GRACE = timedelta(seconds=5)
+#: What the verdict calls lately.
+LATELY = timedelta(minutes=15)
 #: Rows of a CSV file at most.
 MOST_EXPORTED = 100_000
 
@@ -55,7 +57,6 @@ def facts() -> Facts:
     held = {row["job_type"]: row for row in job_types()}
     moment, pending, crew = now(), backlog(), workers()
     silent = crew[crew["heartbeat_lost"]]
-    recent = by_type(last(0.25), JobFilter())
     estimate = drain()
     due = pending[pending["due"] > 0]
     watched = answers.read(health).value
@@ -67,7 +68,8 @@ def facts() -> Facts:
             _waiting(str(name), lanes, held.get(str(name), {}), moment) for name, lanes in due.groupby("job_type")
         ],
         ended=[
-            Ended(str(row["job_type"]), int(row["completed"]), int(row["failed"])) for row in recent.to_dict("records")
+            Ended(str(row["job_type"]), int(row["completed"]), int(row["failed"]))
+            for row in ended_lately().to_dict("records")
         ],
         drain_seconds=None if estimate.low_seconds is None else (estimate.low_seconds, estimate.high_seconds),
         # The silent workers are told already, with their jobs.
@@ -106,8 +108,8 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """The overview in numbers: now, in a period, and in the one before it; `then`: at this moment one period ago, None
-    where no worker sampled it or the samples cannot tell the filter's jobs apart."""
+    """The overview in numbers: now, in a period up to now, and in the one before it; `then`: at this moment one period
+    ago, None where no worker sampled it or the samples cannot tell the filter's jobs apart."""
 
     stats: stats.QueueStats
     live: Live
@@ -122,7 +124,7 @@ def numbers(hours: float, filter: JobFilter) -> Numbers:
     period = last(hours)
     return Numbers(
         totals_now(), live(filter), backlog_at(period.start, filter), drain(),
-        totals(period, filter), totals(period.before(), filter),
+        totals(period, filter) + totals_since(period.end, filter), totals(period.before(), filter),
     )  # fmt: skip
 
 
@@ -241,6 +243,20 @@ def payments() -> payments_in_doubt.PaymentsInDoubt:
 @st.cache_data(ttl=TICK, show_spinner=False)
 def health() -> store_health.StoreHealth:
     return store_health.health()
+
+
+@st.cache_data(ttl=TICK, show_spinner=False)
+def ended_lately() -> pd.DataFrame:
+    """What ended in the last quarter of an hour, by job type: up to now, so that a failure is seen at once."""
+    moment = now()
+    return metrics.by_type(Period(moment - LATELY, moment))
+
+
+@st.cache_data(ttl=TICK, show_spinner=False, max_entries=50)
+def totals_since(closed: datetime, filter: JobFilter) -> metrics.Totals:
+    """What has ended after the last closed minute."""
+    # `now` may be a tick old, and what ends is counted by the minute in which it does.
+    return metrics.totals(Period(closed, closed + timedelta(hours=1)), filter)
 
 
 # What was: by closed buckets.

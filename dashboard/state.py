@@ -5,12 +5,13 @@ Not the filters: those are widgets bound to the URL (`components.filters`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.runtime.state.session_state_proxy import get_session_state
 
 from dashboard.verdict import ONLY
 from models.operations import ActionResult
@@ -153,13 +154,23 @@ def place(name: str) -> str | None:
     return found or None
 
 
-def asked_type() -> str | None:
-    """The job type that a link of the dashboard's own asks for (`?only=`), once: the page's filter then has it.
+def follow_link(key: str, choices: Sequence[str], *, several: bool = False) -> None:
+    """Gives the page's filter `key` the job type that a link of the dashboard's own asks for (`?only=`), once.
+
+    To be called before the filter is made; what is not among the choices changes nothing. `several`: the filter's value
+    is a list.
 
     Streamlit takes a parameter away, on the way to another page, that a filter of this page has, and lets a filter that
-    has been shown before keep its value: a link that names the filter itself is ignored.
+    has been shown before keep its value: a link that names the filter itself is ignored. Nor does it write the value
+    into the URL of a page that has just been opened, or let `st.query_params` do so, as the filter of that name on the
+    page before counts until this run ends. Without it the page could not be shared or reloaded, so it is written here
+    by what Streamlit itself writes it with.
     """
     found = place(ONLY)
-    if found is not None:
-        del st.query_params[ONLY]
-    return found
+    if found is None:
+        return
+    del st.query_params[ONLY]
+    if found in choices:
+        st.session_state[key] = [found] if several else found
+        with get_session_state().query_params() as parameters:
+            parameters.set_corrected_value(key, found, "string_value")

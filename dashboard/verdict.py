@@ -14,7 +14,7 @@ Level = Literal["good", "notice", "warning", "bad"]
 BEHIND_SECONDS = 60.0
 #: Failures are a pattern from this many in a quarter of an hour on, if they are this share of what ended.
 FAILED_JOBS, FAILED_SHARE = 5, 0.1
-#: By this name in its URL a page is asked for one job type (`state.asked_type`).
+#: By this name in its URL a page is asked for one job type (`state.follow_link`).
 ONLY = "only"
 _ORDER: dict[Level, int] = {"bad": 0, "warning": 1, "notice": 2, "good": 3}
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -30,18 +30,50 @@ _Histograms = dict[tuple[_Key, str], dict[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """A period in numbers; durations in seconds, None where nothing ended."""
+    """A period in numbers; those of periods that do not overlap add up.
 
-    completed: int
-    failed: int
-    retried: int
-    cancelled: int
-    lost: int
-    success_rate: float | None
-    run_mean: float | None
-    run_p50: float | None
-    run_p95: float | None
-    wait_p95: float | None
+    `run` and `wait` are histograms of seconds (`models.histogram`), `run_seconds` is the sum of all attempts. What is
+    derived from them is None where nothing ended; durations are in seconds.
+    """
+
+    completed: int = 0
+    failed: int = 0
+    retried: int = 0
+    cancelled: int = 0
+    lost: int = 0
+    run_seconds: float = 0.0
+    run: Mapping[int, int] = field(default_factory=dict)
+    wait: Mapping[int, int] = field(default_factory=dict)
+
+    def __add__(self, other: Totals) -> Totals:
+        return Totals(
+            **{name: getattr(self, name) + getattr(other, name) for name in (*_COUNTS, "run_seconds")},
+            run=Counter(self.run) + Counter(other.run),
+            wait=Counter(self.wait) + Counter(other.wait),
+        )
+
+    @property
+    def success_rate(self) -> float | None:
+        """completed / (completed + failed)."""
+        ended = self.completed + self.failed
+        return self.completed / ended if ended else None
+
+    @property
+    def run_mean(self) -> float | None:
+        attempts = sum(self.run.values())
+        return self.run_seconds / attempts if attempts else None
+
+    @property
+    def run_p50(self) -> float | None:
+        return quantile(self.run, 0.5)
+
+    @property
+    def run_p95(self) -> float | None:
+        return quantile(self.run, 0.95)
+
+    @property
+    def wait_p95(self) -> float | None:
+        return quantile(self.wait, 0.95)
 
 
 def database_now() -> datetime:
@@ -115,17 +147,11 @@ def totals(period: Period, filter: JobFilter = _NO_FILTER) -> Totals:
         asked = told_apart(period, clock(connection))
         counts = _counts(connection, asked, filter)
         histograms = _histograms(connection, asked, filter)
-    found = counts[0] if counts else dict.fromkeys([*_COUNTS, "run_seconds"], 0)
+    if not counts:
+        return Totals()
     run, wait = (histograms.get(((), name), {}) for name in ("run", "wait"))
-    ended = found["completed"] + found["failed"]
-    attempts = sum(run.values())
     return Totals(
-        **{name: int(found[name]) for name in _COUNTS},
-        success_rate=found["completed"] / ended if ended else None,
-        run_mean=found["run_seconds"] / attempts if attempts else None,
-        run_p50=quantile(run, 0.5),
-        run_p95=quantile(run, 0.95),
-        wait_p95=quantile(wait, 0.95),
+        **{name: int(counts[0][name]) for name in _COUNTS}, run_seconds=counts[0]["run_seconds"], run=run, wait=wait
     )
 
 

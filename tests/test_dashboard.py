@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from dashboard import answers, data
 from dashboard.components import history
 from models import database as db
-from models import job_queue, lookup, passwords, registry
+from models import job_queue, lookup, metrics, passwords, registry
 from models.filters import JobFilter
 from models.jobs import JobStatus
 from models.rollup import RollUp
@@ -40,14 +41,14 @@ def _declared() -> None:
     registry.declare({"note": support.job_type(description="Keeps a `note`. In a drawer.")})
 
 
-def _ended(completed: int, failed: int) -> None:
+def _ended(completed: int, failed: int, *, minutes_ago: int = 120) -> None:
     roll_up = RollUp("worker-1")
     for event, jobs in (("completed", completed), ("failed", failed)):
         for _ in range(jobs):
             roll_up.attempt("note", 5, event, waited=1.0, ran=0.2)
     with db.transaction() as connection:
         roll_up.write(connection)
-        connection.execute("UPDATE job_metrics SET bucket = bucket - interval '2 hours'")
+        connection.execute("UPDATE job_metrics SET bucket = bucket - %s * interval '1 minute'", [minutes_ago])
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -92,6 +93,30 @@ def test_the_overview_compares_with_the_period_before() -> None:
     assert figures["Completed"].value == "30"
     assert "before 0" in figures["Completed"].proto.delta_description
     assert len(page.get("plotly_chart")) == 4
+
+
+def test_what_has_just_failed_is_in_the_verdict_and_the_figures_though_its_minute_still_runs() -> None:
+    _ended(0, 12, minutes_ago=0)
+    page = open_page("overview")
+    (finding,) = [each.value for each in page.markdown if each.value.startswith("####")]
+    assert "`note` fails: 12 of 12 jobs (100%) in the last 15 min" in finding
+    figures = {metric.label: metric.value for metric in page.metric}
+    assert (figures["Failed"], figures["Success rate"], figures["p95 time"]) == ("12", "0%", "197 ms")
+
+
+def test_jobs_of_the_hour_under_way_are_not_drawn_by_the_hour_but_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    half_past = metrics.database_now().replace(minute=30, second=30) - timedelta(hours=1)
+    monkeypatch.setattr(metrics, "database_now", lambda: half_past)
+    _ended(30, 10, minutes_ago=0)
+    support.query("UPDATE job_metrics SET bucket = %s", half_past.replace(minute=20, second=0, microsecond=0))
+
+    page = open_page("overview")
+
+    assert "did so within the last hour. Charts show each hour when it is over" in texts(page)
+    assert not page.get("plotly_chart")
+    assert page.dataframe[0].value["completed"].tolist() == [30]
+    page.segmented_control(key="period").set_value("1h")
+    assert len(run(page).get("plotly_chart")) == 4
 
 
 def test_filters_come_from_the_url() -> None:

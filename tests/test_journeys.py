@@ -132,6 +132,9 @@ def test_the_failing_type_is_found_its_error_opened_retried_and_seen_to_drain(st
     expect(page.locator(".st-key-filters")).to_contain_text("deliver_letter")
     expect(page.get_by_text("the post office refused letter")).to_have_count(1)
     expect(page.locator("code", has_text="deliver_letter").first).to_be_visible()
+    page.reload()
+    settled(page)
+    expect(page.locator(".st-key-filters")).to_contain_text("deliver_letter")
     page.locator("[class*=st-key-open_] button").click()
     page.wait_for_url(lambda url: bool(parse_qs(urlsplit(url).query).get("group")))
     settled(page)
@@ -197,6 +200,23 @@ def test_a_paused_type_waits_until_it_is_resumed(stage: Stage, page: Page) -> No
     assert stage.rows.job(waiting)["status"] == "pending"
     _press(page, "resume")
     until(lambda: stage.rows.job(waiting)["status"] == "completed", what="the job after the pause")
+
+
+def test_a_findings_link_is_in_the_url_whatever_the_page_before_was_filtered_by(stage: Stage, page: Page) -> None:
+    operations.pause("long_rest", OPERATOR)
+    late = stage.job("long_rest", '{"seconds": 0}', priority=1, scheduled_for="2026-01-15 11:00:00+00")
+    try:
+        for filtered in ("", "?type=deliver_letter"):
+            visit(page, f"/{filtered}")
+            expect(page.locator(".st-key-verdict").get_by_text("long_rest is paused")).to_be_visible()
+            page.locator(".st-key-verdict a[href*='only=long_rest']").click()
+            _arrives(page, "/queue", job_type="long_rest")
+            page.reload()
+            settled(page)
+            expect(page.locator(".st-key-resume button")).to_be_visible()
+    finally:
+        operations.resume("long_rest", OPERATOR)
+    until(lambda: stage.rows.job(late)["status"] == "completed", what="the job after the pause")
 
 
 def test_a_filtered_page_is_shared_by_its_link(stage: Stage, page: Page, browser: Browser) -> None:

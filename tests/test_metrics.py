@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -138,6 +139,25 @@ def test_a_chart_has_every_closed_step_and_not_the_one_that_still_runs() -> None
     assert (frame["completed"].sum(), frame["failed"].iloc[-1], frame["failure_rate"].iloc[-1]) == (0, 1, 1.0)
     assert frame["failure_rate"].iloc[:-1].isna().all()
     assert metrics.totals(Period.last(1, now)).completed == 1, "totals count what has just ended"
+
+
+@settings(max_examples=25, deadline=None)
+@given(events=_EVENTS, cut=st.integers(1, 119))
+def test_totals_of_periods_beside_each_other_add_up(
+    events: list[tuple[int, str, int, str, str, float]], cut: int
+) -> None:
+    query("TRUNCATE job_metrics")
+    _add(events)
+    whole = Period.last(120, metrics.database_now())
+    edge = whole.start + timedelta(hours=cut)
+
+    both = metrics.totals(Period(whole.start, edge)) + metrics.totals(Period(edge, whole.end))
+
+    once = metrics.totals(whole)
+    assert replace(both, run_seconds=0.0) == replace(once, run_seconds=0.0)
+    assert both.run_seconds == pytest.approx(once.run_seconds)
+    assert (both.run_p95, both.success_rate) == (once.run_p95, once.success_rate)
+    assert metrics.Totals() + once == once
 
 
 @pytest.mark.parametrize(

@@ -88,8 +88,7 @@ def names_of_types() -> list[str]:
 
 def _types() -> tuple[str, ...]:
     names = names_of_types()
-    if (asked := state.asked_type()) in names:
-        st.session_state["type"] = [asked]
+    state.follow_link("type", names, several=True)
     return tuple(st.multiselect("Job type", names, key="type", bind="query-params", placeholder="all", width=210))
 
 

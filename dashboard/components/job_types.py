@@ -92,8 +92,7 @@ def switches(rows: Sequence[Mapping[str, Any]]) -> None:
     if not rows:
         return
     names = [row["job_type"] for row in rows]
-    if (asked := state.asked_type()) in names:
-        st.session_state[_CHOSEN] = asked
+    state.follow_link(_CHOSEN, names)
     name = st.selectbox("Job type", names, key=_CHOSEN, bind="query-params", format_func=visible)
     row = next((each for each in rows if each["job_type"] == name), None)
     if row is None:

@@ -188,12 +188,10 @@ def charts(found: data.Charts) -> None:
     """Better or worse: jobs, processing time, failure rate, who does how much, and the backlog."""
     zone = viewer.zone()
     frame = found.series
-    if frame.empty or not int(frame[["completed", "failed", "retried"]].to_numpy().sum()):
-        st.info(
-            "Nothing has ended in this period: choose a longer one, or add a job on the Queue page.",
-            icon=":material/info:",
-        )
+    if not _any_ended(frame):
+        st.info(_nothing_to_draw(found), icon=":material/info:")
         _backlog(found.backlog)
+        _types(found.by_type)
         return
     step, note = figures.step_name(frame.attrs["step_seconds"]), figures.zone_label(zone, frame["bucket"])
     left, right = st.columns(2)
@@ -205,6 +203,24 @@ def charts(found: data.Charts) -> None:
         chart("Throughput by type", figures.throughput(found.throughput, zone), key="throughput", note=note)
     _backlog(found.backlog)
     _types(found.by_type)
+
+
+def _any_ended(frame: pd.DataFrame) -> bool:
+    return bool(frame[["completed", "failed", "retried"]].to_numpy().sum())
+
+
+def _nothing_to_draw(found: data.Charts) -> str:
+    """Why there are no charts, and what to do: they are of steps that are over."""
+    if not _any_ended(found.by_type):
+        return (
+            "Nothing has ended in this period, up to the last full minute: choose a longer one, or add a job on the"
+            " Queue page."
+        )
+    step = figures.step_name(found.series.attrs["step_seconds"])
+    return (
+        f"What ended in this period did so within the last {step}. Charts show each {step} when it is over; those of a"
+        " shorter period have shorter steps."
+    )
 
 
 def _backlog(frame: pd.DataFrame | None) -> None:
@@ -227,6 +243,8 @@ def _backlog(frame: pd.DataFrame | None) -> None:
 
 
 def _types(frame: pd.DataFrame) -> None:
+    if not _any_ended(frame):
+        return
     st.subheader("By job type", anchor=False)
     table = pd.DataFrame(
         {
