@@ -124,8 +124,14 @@ def numbers(hours: float, filter: JobFilter) -> Numbers:
     period = last(hours)
     return Numbers(
         totals_now(), live(filter), backlog_at(period.start, filter), drain(),
-        totals(period, filter) + totals_since(period.end, filter), totals(period.before(), filter),
+        totals_up_to_now(hours, filter), totals(period.before(), filter),
     )  # fmt: skip
+
+
+def totals_up_to_now(hours: float, filter: JobFilter) -> metrics.Totals:
+    """What ended in the last hours, up to now."""
+    period = last(hours)
+    return totals(period, filter) + totals_since(period.end, filter)
 
 
 def live(filter: JobFilter) -> Live:
@@ -146,8 +152,12 @@ def live(filter: JobFilter) -> Live:
 
 @dataclass(frozen=True, slots=True)
 class Charts:
-    """What the overview's charts are made of; `backlog` None: the samples cannot tell the filter's jobs apart."""
+    """What the overview's charts are made of; `backlog` None: the samples cannot tell the filter's jobs apart.
 
+    `anything`: whether an attempt has ended in the period at all, be it in a step that is not closed yet.
+    """
+
+    anything: bool
     series: pd.DataFrame
     by_type: pd.DataFrame
     throughput: pd.DataFrame
@@ -158,7 +168,9 @@ def charts(hours: float, step_minutes: int, filter: JobFilter) -> Charts:
     """The overview's charts: the steps of a period that are closed."""
     period = last(hours, step_minutes)
     buckets = round(hours * 60 / step_minutes)
+    ended = totals_up_to_now(hours, filter)
     return Charts(
+        bool(ended.completed + ended.failed + ended.retried),
         series(period, filter, buckets),
         by_type(last(hours), filter),
         throughput_by_type(period, filter, buckets),

@@ -102,6 +102,7 @@ def test_what_has_just_failed_is_in_the_verdict_and_the_figures_though_its_minut
     assert "`note` fails: 12 of 12 jobs (100%) in the last 15 min" in finding
     figures = {metric.label: metric.value for metric in page.metric}
     assert (figures["Failed"], figures["Success rate"], figures["p95 time"]) == ("12", "0%", "197 ms")
+    assert "did so within the last hour" in texts(page) and "Nothing has ended" not in texts(page)
 
 
 def test_jobs_of_the_hour_under_way_are_not_drawn_by_the_hour_but_told(monkeypatch: pytest.MonkeyPatch) -> None:

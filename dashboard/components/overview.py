@@ -211,16 +211,11 @@ def _any_ended(frame: pd.DataFrame) -> bool:
 
 def _nothing_to_draw(found: data.Charts) -> str:
     """Why there are no charts, and what to do: they are of steps that are over."""
-    if not _any_ended(found.by_type):
-        return (
-            "Nothing has ended in this period, up to the last full minute: choose a longer one, or add a job on the"
-            " Queue page."
-        )
+    if not found.anything:
+        return "Nothing has ended in this period: choose a longer one, or add a job on the Queue page."
     step = figures.step_name(found.series.attrs["step_seconds"])
-    return (
-        f"What ended in this period did so within the last {step}. Charts show each {step} when it is over; those of a"
-        " shorter period have shorter steps."
-    )
+    told = f"What ended in this period did so within the last {step}. Charts show each {step} when it is over"
+    return f"{told}." if step == "minute" else f"{told}; those of a shorter period have shorter steps."
 
 
 def _backlog(frame: pd.DataFrame | None) -> None:
