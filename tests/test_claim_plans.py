@@ -12,10 +12,10 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
+from own_database import own_database
 from support import claimer, query, worker_row
 
 from models import database as databases
@@ -23,8 +23,6 @@ from models.claims import ALONE_AFTER_LOSSES, Claim
 from models.door import PAYLOAD_LIMIT_BYTES
 from models.lease import release_jobs
 from models.rescue import CHUNK, FAIL_AFTER_LOSSES, LEASE_SECONDS
-from models.schema import ensure_schema
-from models.settings import settings
 from models.sql import statement
 
 PENDING, TYPES, PAUSED, LOST = 1_000_000, 50, 200_000, 100
@@ -99,25 +97,12 @@ STATISTICS = {
 @pytest.fixture(scope="module", autouse=True)
 def million(migrated: str) -> Iterator[None]:
     """A database with the rows above as this process's DATABASE_URL; dropped afterwards."""
-    name = "claim_plans"
-    url = urlunsplit(urlsplit(migrated)._replace(path=f"/{name}"))
-    with psycopg.connect(migrated, autocommit=True) as server, pytest.MonkeyPatch.context() as patch:
-        server.execute(f"CREATE DATABASE {name}")
-        patch.setenv("DATABASE_URL", url)
-        settings.cache_clear()
-        databases.renew()
-        try:
-            ensure_schema(url, upgrade=True)
-            _load(url)
-            worker_row("dead", job_types=TYPE_NAMES, beat_age=LEASE_SECONDS + 60)
-            # Alive for as long as this module takes.
-            worker_row("live", job_types=TYPE_NAMES, beat_age=-3600)
-            yield
-        finally:
-            databases.renew()
-            server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-            patch.undo()
-            settings.cache_clear()
+    with own_database(migrated, "claim_plans") as url:
+        _load(url)
+        worker_row("dead", job_types=TYPE_NAMES, beat_age=LEASE_SECONDS + 60)
+        # Alive for as long as this module takes.
+        worker_row("live", job_types=TYPE_NAMES, beat_age=-3600)
+        yield
 
 
 def _load(url: str) -> None:
@@ -126,9 +111,6 @@ def _load(url: str) -> None:
             "SELECT indexname, indexdef FROM pg_indexes"
             " WHERE tablename = 'background_jobs' AND indexname <> 'background_jobs_pkey'"
         ).fetchall()
-        # The planner knows what a test says that it knows.
-        for table in ("background_jobs", "retried_jobs", "job_types", "workers"):
-            connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
         connection.execute("SET maintenance_work_mem = '256MB'")
         for name, _ in indexes:
             connection.execute(f"DROP INDEX {name}")

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
+from own_database import own_database
 from sqlalchemy import event
 from support import query
 
@@ -22,8 +22,6 @@ from models import backlog, backlog_samples, bulk, database, error_groups, looku
 from models.filters import JobFilter
 from models.operations import Actor
 from models.reading import reading
-from models.schema import ensure_schema
-from models.settings import settings
 from models.sql import statement
 
 HOT = (
@@ -50,36 +48,13 @@ WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'i') AND pg_rel
 LOAD_UNDER_WAY = "of a load under way"
 STATISTICS = {"fresh": "ANALYZE", "none": NO_STATISTICS, LOAD_UNDER_WAY: OF_A_LOAD_UNDER_WAY}
 
-NO_AUTOVACUUM = """
-DO $$ DECLARE name regclass; BEGIN
-    FOR name IN SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' LOOP
-        EXECUTE format('ALTER TABLE %%s SET (autovacuum_enabled = false)', name);
-    END LOOP;
-END $$
-"""
-
 
 @pytest.fixture(scope="module", autouse=True)
 def million(migrated: str) -> Iterator[None]:
     """A database with a million jobs as this process's DATABASE_URL; dropped afterwards."""
-    name = "read_plans"
-    url = urlunsplit(urlsplit(migrated)._replace(path=f"/{name}"))
-    with psycopg.connect(migrated, autocommit=True) as server, pytest.MonkeyPatch.context() as patch:
-        server.execute(f"CREATE DATABASE {name}")
-        patch.setenv("DATABASE_URL", url)
-        settings.cache_clear()
-        database.renew()
-        try:
-            ensure_schema(url, upgrade=True)
-            reads.load()
-            # Without statistics a few changed rows are reason enough for it to collect them in the midst of the tests.
-            query(NO_AUTOVACUUM)
-            yield
-        finally:
-            database.renew()
-            server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-            patch.undo()
-            settings.cache_clear()
+    with own_database(migrated, "read_plans"):
+        reads.load()
+        yield
 
 
 @pytest.fixture(scope="module", params=list(STATISTICS), autouse=True)
