@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import answers, prefect_api
-from dashboard.verdict import Ended, Facts, Waiting
+from dashboard.verdict import LATELY_SECONDS, Ended, Facts, Waiting
 from models import backlog as queue
 from models import (
     backlog_samples,
@@ -33,8 +33,6 @@ TICK = 4.5
 CLOSED = 900.0
 #: A bucket counts as closed this long after its end: what ended in it has been committed by then.
 GRACE = timedelta(seconds=5)
-#: What the verdict calls lately.
-LATELY = timedelta(minutes=15)
 #: Rows of a CSV file at most.
 MOST_EXPORTED = 100_000
 
@@ -259,9 +257,8 @@ def health() -> store_health.StoreHealth:
 
 @st.cache_data(ttl=TICK, show_spinner=False)
 def ended_lately() -> pd.DataFrame:
-    """What ended in the last quarter of an hour, by job type: up to now, so that a failure is seen at once."""
-    moment = now()
-    return metrics.by_type(Period(moment - LATELY, moment))
+    """What ended lately, by job type: up to now, so that a failure is seen at once."""
+    return metrics.by_type(Period.last(LATELY_SECONDS / 3600, now()))
 
 
 @st.cache_data(ttl=TICK, show_spinner=False, max_entries=50)

@@ -12,8 +12,8 @@ from models.payments_in_doubt import COUNTED_UP_TO, LATE_SECONDS, Doubt, Payment
 Level = Literal["good", "notice", "warning", "bad"]
 #: A job that is due for less than this is not late: workers look every few seconds, and shifts take turns.
 BEHIND_SECONDS = 60.0
-#: Failures are a pattern from this many in a quarter of an hour on, if they are this share of what ended.
-FAILED_JOBS, FAILED_SHARE = 5, 0.1
+#: Failures are a pattern from this many in so long on, if they are this share of what ended.
+LATELY_SECONDS, FAILED_JOBS, FAILED_SHARE = 900.0, 5, 0.1
 #: By this name in its URL a page is asked for one job type (`state.follow_link`).
 ONLY = "only"
 _ORDER: dict[Level, int] = {"bad": 0, "warning": 1, "notice": 2, "good": 3}
@@ -34,7 +34,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What ended of one type in the last quarter of an hour."""
+    """What ended of one type lately."""
 
     job_type: str
     completed: int
@@ -141,7 +141,7 @@ def _failures(facts: Facts) -> list[Finding]:
         if each.failed >= FAILED_JOBS and each.failed / ended >= FAILED_SHARE:
             sentence = (
                 f"{code(each.job_type)} fails: {count(each.failed)} of {count(ended)} jobs"
-                f" ({share(each.failed / ended)}) in the last 15 min"
+                f" ({share(each.failed / ended)}) in the last {about(LATELY_SECONDS)}"
             )
             level: Level = "bad" if each.failed * 2 >= ended else "warning"
             findings.append(Finding(level, sentence, "failed", {ONLY: each.job_type}))

@@ -48,6 +48,12 @@ def _add(events: list[tuple[int, str, int, str, str, float]], now: datetime | No
         )  # fmt: skip
 
 
+def _only(events: list[tuple[int, str, int, str, str, float]]) -> None:
+    """These events, and none of the examples before."""
+    query("TRUNCATE job_metrics")
+    _add(events)
+
+
 def _sums(frame: Any) -> tuple[int, int, int]:
     return int(frame["completed"].sum()), int(frame["failed"].sum()), int(frame["retried"].sum())
 
@@ -57,8 +63,7 @@ def _sums(frame: Any) -> tuple[int, int, int]:
 def test_periods_that_follow_each_other_count_each_event_once(
     events: list[tuple[int, str, int, str, str, float]], edges: list[int], merge: bool
 ) -> None:
-    query("TRUNCATE job_metrics")
-    _add(events)
+    _only(events)
     now = metrics.database_now()
     if merge:
         assert sum(merging.merge_minutes()) >= 0
@@ -83,8 +88,7 @@ def test_periods_that_follow_each_other_count_each_event_once(
 def test_a_chart_by_the_hour_says_the_same_before_and_after_the_merge(
     events: list[tuple[int, str, int, str, str, float]], buckets: int
 ) -> None:
-    query("TRUNCATE job_metrics")
-    _add(events)
+    _only(events)
     period = Period.last(120, metrics.database_now())
     before = metrics.series(period, buckets=buckets)
 
@@ -146,8 +150,7 @@ def test_a_chart_has_every_closed_step_and_not_the_one_that_still_runs() -> None
 def test_totals_of_periods_beside_each_other_add_up(
     events: list[tuple[int, str, int, str, str, float]], cut: int
 ) -> None:
-    query("TRUNCATE job_metrics")
-    _add(events)
+    _only(events)
     whole = Period.last(120, metrics.database_now())
     edge = whole.start + timedelta(hours=cut)
 
